@@ -1,0 +1,2 @@
+from setuptools import setup  # metadata lives in pyproject.toml
+setup()
