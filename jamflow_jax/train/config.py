@@ -1,0 +1,88 @@
+"""One run as a frozen dataclass: what a file in configs/ may set. `jamflow_jax.config.build(RunConfig, ...)` checks every field."""
+import dataclasses
+from typing import Literal
+
+from jamflow_jax.flow.objective import ObjectiveConfig
+from jamflow_jax.model.config import JamFlowConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Where batches come from. mel frames are 256 samples at 24 kHz, 93.75 a second."""
+
+    path: str = ""  # a data set made by `jamflow prepare`
+    buckets: tuple[int, ...] = (240, 480, 960, 1440, 1920, 2880)  # static lengths in mel frames
+    batch_frames: int = 38_400  # mel frames of one global batch; a bucket of T frames holds batch_frames // T examples
+    max_batch: int = 64  # examples in a global batch, at most
+    crop: bool = False  # crop clips longer than the largest bucket (on the 0.16 s grid) instead of leaving them out
+    workers: int = 0  # Grain worker processes; 0 reads in threads of this process
+    prefetch: int = 4  # batches read ahead
+    speech_features: bool = False  # feed the data set's speech features (stage 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """AdamW, linear warm-up, then decay; F5-TTS's values."""
+
+    lr: float = 7.5e-5
+    warmup: int = 20_000  # steps from lr * 1e-8 to lr
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    final_lr: float = 1e-8  # at the last step, as a fraction of lr
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.01
+    clip: float = 1.0  # global gradient norm
+    accumulate: int = 1  # microbatches per optimiser step
+    audio_lr: float = 1.0  # learning-rate multiplier of the audio stream; 0 freezes it
+    motion_lr: float = 1.0
+    ema: float = 0.9999  # decay min(ema, (1 + n) / (10 + n)) at step n
+    skip_nonfinite: int = 10  # steps with a non-finite gradient are skipped; this many in a row stop the run
+
+
+@dataclasses.dataclass(frozen=True)
+class InitConfig:
+    """Where parameters start; nothing named means fresh."""
+
+    audio: str = ""  # an F5-TTS checkpoint (.safetensors) or the workdir of a run
+    motion: str = ""  # the workdir of a stage-1 run
+    run: str = ""  # a whole stage-2 run to go on from with a new optimiser
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Devices along each axis; -1 takes what is left."""
+
+    data: int = 1
+    fsdp: int = -1
+    tensor: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    every: int = 1_000  # steps
+    keep: int = 3  # newest checkpoints kept
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    every: int = 1_000  # steps; 0: never
+    batches: int = 8  # of the validation split, with fixed noise
+    ema: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Everything a run depends on, except the data itself."""
+
+    seed: int = 0
+    steps: int = 400_000
+    stage: Literal[1, 2] = 2  # 1: Motion-DiT alone on speech features; 2: joint
+    speech: Literal["features", "mel"] = "mel"  # stage 1 conditions on the data set's features or on the mel itself
+    log_every: int = 50
+    data: DataConfig = DataConfig()
+    model: JamFlowConfig = JamFlowConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optim: OptimConfig = OptimConfig()
+    init: InitConfig = InitConfig()
+    mesh: MeshConfig = MeshConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
