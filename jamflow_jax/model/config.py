@@ -58,6 +58,8 @@ class MotionConfig(TrunkConfig):
     rest_dim: int = 51
     speech_dim: int = 0  # stage 1 only: width of the speech features concatenated to the input
     window_seconds: Fraction | None = Fraction(7, 25)  # of the motion-only layers, each side; None: infinite
+    # Where motion frame i sits among audio positions: "time" 3.75 i; "length" i L_a / L_m, the paper's formula; "none" i.
+    rope_alignment: RopeAlignment = "time"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +87,6 @@ class JamFlowConfig:
     audio: AudioConfig = AudioConfig()
     motion: MotionConfig = MotionConfig()
     joint_layers: tuple[int, ...] | None = None
-    rope_alignment: RopeAlignment = "time"
     windows: WindowConfig = WindowConfig()
 
     def __post_init__(self):

@@ -1,0 +1,137 @@
+"""Attention within a stream and across both: local, time-aligned, asymmetric (JAM-Flow, Algorithm 2).
+
+In a joint layer the rows of each stream see keys of both,
+
+    audio rows    all audio keys  +  the motion frames that overlap [t - w, t + w]
+    motion rows   motion frames within w  +  the mel frames those windows reach back to
+
+with one softmax over the union. All distances are whole ticks of 1/375 s (mel frame j at 4 j, motion frame i over
+[15 i, 15 i + 15)), so that every row sees the exact window whatever its position:
+
+    motion i, motion i'   15 |i - i'| <= w
+    audio j,  motion i    15 i <= 4 j + w   and   15 i + 15 > 4 j - w      (one relation, read in both directions)
+    audio j,  audio j'    4 |j - j'| <= w
+
+This file holds the dense float32 form, the oracle that faster backends are tested against.
+"""
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jamflow_jax.model.config import WindowConfig
+from jamflow_jax.timeline import MEL_TICKS, MOTION_TICKS, motion_frames, window_ticks
+
+QKV = tuple[Float[Array, "B T H K"], Float[Array, "B T H K"], Float[Array, "B T H K"]]
+Window = Fraction | None
+
+
+def attend(
+    q_BTHK: Float[Array, "B T H K"],
+    k_BSHK: Float[Array, "B S H K"],
+    v_BSHK: Float[Array, "B S H K"],
+    mask_bTS: Bool[Array, "b T S"] | None = None,
+) -> Float[Array, "B T H K"]:
+    """Softmax attention, scale 1/sqrt(K), logits in float32. A row that may see no key gives zeros."""
+    logits_BHTS = jnp.einsum("bthk,bshk->bhts", q_BTHK, k_BSHK, preferred_element_type=jnp.float32)
+    logits_BHTS = logits_BHTS * q_BTHK.shape[-1] ** -0.5
+    if mask_bTS is None:
+        weight_BHTS = jax.nn.softmax(logits_BHTS)
+    else:
+        mask_b1TS = mask_bTS[:, None]
+        # a finite floor: with -inf a row without keys is 0/0, and its gradient poisons the batch
+        logits_BHTS = jnp.where(mask_b1TS, logits_BHTS, jnp.finfo(jnp.float32).min)
+        weight_BHTS = jnp.where(mask_b1TS, jax.nn.softmax(logits_BHTS), 0.0)
+    return jnp.einsum("bhts,bshk->bthk", weight_BHTS.astype(v_BSHK.dtype), v_BSHK)
+
+
+def self_attention(
+    qkv: QKV, valid_BT: Bool[Array, "B T"] | None = None, window: Window = None, ticks: int = MEL_TICKS
+) -> Float[Array, "B T H K"]:
+    """Attention within one stream, over valid keys inside `window` seconds each side (None: everywhere).
+
+    `ticks` is the length of one frame: MEL_TICKS or MOTION_TICKS.
+    """
+    q, k, v = qkv
+    return attend(q, k, v, _both(band(q.shape[1], ticks, window), valid_BT))
+
+
+def joint_attention(
+    audio: QKV,
+    motion: QKV,
+    window: WindowConfig,
+    length_B: Int[Array, "B"] | None = None,
+    joint_audio_B: Bool[Array, "B"] | None = None,
+    joint_motion_B: Bool[Array, "B"] | None = None,
+) -> tuple[Float[Array, "B T H K"], Float[Array, "B M H K"]]:
+    """Attention of both streams over the union of their keys, own keys first (dense oracle).
+
+    Args:
+      audio: queries, keys, values [B, T, H, K] of the audio stream, already rotated.
+      motion: the same [B, M, H, K] of the motion stream.
+      window: reach of each query -> key pair.
+      length_B: valid mel frames; motion frames follow from them. None: all are valid.
+      joint_audio_B: alpha of the audio stream: where False, audio rows see audio alone. None: all True.
+      joint_motion_B: alpha of the motion stream.
+
+    Returns:
+      outputs of the audio rows [B, T, H, K] and the motion rows [B, M, H, K].
+    """
+    q_a, k_a, v_a = audio
+    q_m, k_m, v_m = motion
+    frames_a, frames_m = q_a.shape[1], q_m.shape[1]
+    valid_a = valid_frames(length_B, frames_a)
+    valid_m = valid_frames(None if length_B is None else motion_frames(length_B), frames_m)
+
+    own_a = _both(band(frames_a, MEL_TICKS, window.audio_audio), valid_a)
+    own_m = _both(band(frames_m, MOTION_TICKS, window.motion_motion), valid_m)
+    if not window.keep_when_alone and joint_motion_B is not None:
+        own_m = jnp.where(joint_motion_B[:, None, None], own_m, _both(band(frames_m, MOTION_TICKS, None), valid_m))
+    cross_am = _both(cross_band(frames_a, frames_m, window.audio_motion), valid_m)
+    cross_ma = _both(cross_band(frames_a, frames_m, window.motion_audio).swapaxes(1, 2), valid_a)
+    return (
+        attend(q_a, _cat(k_a, k_m), _cat(v_a, v_m), _cat_masks(own_a, _switch(cross_am, joint_audio_B))),
+        attend(q_m, _cat(k_m, k_a), _cat(v_m, v_a), _cat_masks(own_m, _switch(cross_ma, joint_motion_B))),
+    )
+
+
+def band(frames: int, ticks: int, window: Window) -> Bool[Array, "1 T T"]:
+    """Which keys of its own stream each row sees: |i - j| * ticks <= window."""
+    if window is None:
+        return jnp.ones((1, frames, frames), bool)
+    position_T = jnp.arange(frames) * ticks
+    inclusive, _ = window_ticks(window)
+    return (jnp.abs(position_T[:, None] - position_T[None, :]) <= inclusive)[None]
+
+
+def cross_band(frames_a: int, frames_m: int, window: Window) -> Bool[Array, "1 T M"]:
+    """Which (mel frame, motion frame) pairs see one another: the motion frame overlaps [t - window, t + window]."""
+    if window is None:
+        return jnp.ones((1, frames_a, frames_m), bool)
+    inclusive, exclusive = window_ticks(window)
+    mel_T1 = MEL_TICKS * jnp.arange(frames_a)[:, None]
+    start_1M = MOTION_TICKS * jnp.arange(frames_m)[None, :]
+    return ((start_1M - mel_T1 <= inclusive) & (mel_T1 - start_1M - MOTION_TICKS <= exclusive))[None]
+
+
+def valid_frames(length_B: Int[Array, "B"] | None, frames: int) -> Bool[Array, "B T"] | None:
+    """True before each example's length; None when there are no lengths."""
+    return None if length_B is None else jnp.arange(frames)[None, :] < length_B[:, None]
+
+
+def _both(mask_bTS, valid_BS):
+    return mask_bTS if valid_BS is None else mask_bTS & valid_BS[:, None, :]
+
+
+def _switch(mask_bTS, on_B):
+    return mask_bTS if on_B is None else mask_bTS & on_B[:, None, None]
+
+
+def _cat(first, second):
+    return jnp.concatenate([first, second], axis=1)
+
+
+def _cat_masks(first, second):
+    batch = max(first.shape[0], second.shape[0])
+    return jnp.concatenate([jnp.broadcast_to(m, (batch, *m.shape[1:])) for m in (first, second)], axis=-1)

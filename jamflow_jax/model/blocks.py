@@ -1,0 +1,159 @@
+"""One transformer layer, cut where attention goes in, and the stack of them.
+
+    shift, scale, gate (attention), shift', scale', gate' (feed-forward) = Linear(SiLU(t))       adaLN-zero
+    x += gate  * Linear(attention(q, k, v of LN(x) (1 + scale) + shift))
+    x += gate' * FF(LN(x) (1 + scale') + shift'),   FF = Linear -> GELU(tanh) -> Linear
+
+A layer is two methods, `before` (x -> rotated q, k, v) and `after` (attention output -> x), so that a joint layer can put one
+attention over two streams between them and owns no parameter of its own. The parameters of all layers are stacked on a leading
+axis: a run of like layers is one `lax.scan`, or a Python loop over the same arrays.
+"""
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
+from jaxtyping import Array, Float
+
+from jamflow_jax.model.config import TrunkConfig
+from jamflow_jax.model.layers import Linear, constrain, dropout, layer_norm, named, uniform_init
+from jamflow_jax.model.rope import Rope, rotate
+
+# What the backward pass keeps of a layer; "none" keeps all, the others recompute the rest.
+_CHECKPOINT_POLICIES = {
+    "full": jax.checkpoint_policies.nothing_saveable,
+    "dots": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+    "attention": jax.checkpoint_policies.save_only_these_names("attention_output"),
+}
+
+
+class Block(nn.Module):
+    """One layer of one stream."""
+
+    config: TrunkConfig
+
+    def setup(self):
+        c = self.config
+        self.modulation = Linear(6 * c.width, ("embed", "adaln"), c.dtype, zero=True)
+        self.qkv = QKV(c)
+        self.out = Linear(c.width, ("heads", "embed"), c.dtype)
+        self.ff_in = Linear(c.ff_mult * c.width, ("embed", "mlp"), c.dtype)
+        self.ff_out = Linear(c.width, ("mlp", "embed"), c.dtype)
+
+    def before(self, x_BTD, emb_BD, table: Rope):
+        """-> (q, k, v) [B, T, H, K] with q and k rotated, and the modulation `after` needs."""
+        shift, scale, *rest = jnp.split(self.modulation(nn.silu(emb_BD))[:, None, :], 6, axis=-1)
+        h_BTD = modulate(x_BTD, scale, shift, self.config.dtype)
+        q, k, v = self.qkv(h_BTD)
+        q, k = (rotate(part, table, self.config.rope_heads) for part in (q, k))
+        return (q, k, v), rest
+
+    def after(self, x_BTD, o_BTHK, modulation, keys_B=None):
+        """Residual of the attention output [B, T, H, K], then the feed-forward."""
+        c = self.config
+        gate, shift, scale, gate_ff = modulation
+        o_BTHK = checkpoint_name(o_BTHK, "attention_output")
+        key_attention, key_hidden = (None, None) if keys_B is None else _split(keys_B)
+        o_BTD = self.out(o_BTHK.reshape(*o_BTHK.shape[:2], c.heads * c.head_dim))
+        x_BTD = x_BTD + gate * dropout(o_BTD, key_attention, c.dropout)
+        h_BTF = nn.gelu(self.ff_in(modulate(x_BTD, scale, shift, c.dtype)), approximate=True)
+        h_BTF = dropout(constrain(h_BTF, "batch", "time", "mlp"), key_hidden, c.dropout)
+        x_BTD = x_BTD + gate_ff * self.ff_out(h_BTF)
+        return constrain(x_BTD, "batch", "time", "act_embed")
+
+    def __call__(self, x_BTD, emb_BD, table: Rope):
+        """The layer with nothing attended to: only to initialise it."""
+        qkv, modulation = self.before(x_BTD, emb_BD, table)
+        return self.after(x_BTD, qkv[2], modulation)
+
+
+class QKV(nn.Module):
+    """Queries, keys and values from one fused matrix [D, 3, H, K], optionally RMS-normalised per head (q and k)."""
+
+    config: TrunkConfig
+
+    @nn.compact
+    def __call__(self, x_BTD):
+        c = self.config
+        shape = (c.width, 3, c.heads, c.head_dim)
+        kernel = self.param("kernel", named(_qkv_init, "embed", None, "heads", "head"), shape)
+        bias = self.param("bias", named(nn.initializers.zeros, None, "heads", "head"), shape[1:])
+        qkv = jnp.einsum("btd,dchk->cbthk", x_BTD.astype(c.dtype), kernel.astype(c.dtype))
+        q, k, v = constrain(qkv + bias.astype(c.dtype)[:, None, None], None, "batch", "time", "heads", "head")
+        if c.qk_norm == "rms_norm":
+            q, k = (RMSNorm(name=name)(part) for name, part in (("q_norm", q), ("k_norm", k)))
+        return q, k, v
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * scale over the last axis, epsilon 1e-6, computed in float32."""
+
+    @nn.compact
+    def __call__(self, x):
+        scale = self.param("scale", named(nn.initializers.ones, "head"), (x.shape[-1],))
+        x32 = x.astype(jnp.float32)
+        return (x32 * jax.lax.rsqrt((x32**2).mean(-1, keepdims=True) + 1e-6) * scale).astype(x.dtype)
+
+
+class Stack(nn.Module):
+    """The parameters of `depth` layers, stacked; `Stack.run` applies a range of them."""
+
+    config: TrunkConfig
+
+    def setup(self):
+        self.layers = self.param("layers", self._init)
+
+    def _init(self, key):
+        c = self.config
+        x_BTD, emb_BD = jnp.zeros((1, 1, c.width)), jnp.zeros((1, c.width))
+        table = (jnp.ones((1, 1, c.head_dim)),) * 2
+        stacked = jax.vmap(lambda k: Block(c, parent=None).init(k, x_BTD, emb_BD, table)["params"])(jax.random.split(key, c.depth))
+        return jax.tree.map(
+            lambda box: box.add_axis(0, {nn.PARTITION_NAME: "layers"}), stacked, is_leaf=lambda x: isinstance(x, nn.Partitioned)
+        )
+
+    def __call__(self):
+        """The stacked parameters: a tree whose leaves lead with the layer axis."""
+        return self.layers
+
+
+def apply_layers(config: TrunkConfig, layer: Callable, carry, stacks, start: int, stop: int):
+    """Runs `carry = layer(carry, parameters_of_layer, layer_index)` for layers start..stop-1.
+
+    Args:
+      config: says whether to scan and what the backward pass recomputes.
+      layer: the step.
+      stacks: a tree of stacked parameters, or several in a tuple.
+    """
+    if start == stop:
+        return carry
+    step = layer
+    if config.remat != "none":
+        step = jax.checkpoint(layer, policy=_CHECKPOINT_POLICIES[config.remat], prevent_cse=not config.scan)
+    if config.scan and stop - start > 1:
+        xs = jax.tree.map(lambda a: a[start:stop], stacks), jnp.arange(start, stop)
+        return jax.lax.scan(lambda c, x: (step(c, *x), None), carry, xs)[0]
+    for i in range(start, stop):
+        carry = step(carry, jax.tree.map(lambda a: a[i], stacks), jnp.int32(i))  # noqa: B023
+    return carry
+
+
+def layer_keys(keys_B: Array | None, layer: Array) -> Array | None:
+    """One dropout key per example for this layer."""
+    return None if keys_B is None else jax.vmap(lambda key: jax.random.fold_in(key, layer))(keys_B)
+
+
+def modulate(x_BTD: Array, scale: Array, shift: Array, dtype: str) -> Float[Array, "B T D"]:
+    """LN(x) (1 + scale) + shift, adaLN."""
+    return (layer_norm(x_BTD) * (1 + scale) + shift).astype(dtype)
+
+
+def _qkv_init(key, shape, dtype=jnp.float32):
+    width, three, heads, head = shape
+    return uniform_init(key, (width, three * heads * head), dtype).reshape(shape)
+
+
+def _split(keys_B):
+    first_second = jax.vmap(jax.random.split)(keys_B)
+    return first_second[:, 0], first_second[:, 1]

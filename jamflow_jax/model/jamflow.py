@@ -1,0 +1,136 @@
+"""JamFlow: Audio-DiT and Motion-DiT joined by attention in some of their layers (JAM-Flow, section 3 and Algorithms 1, 2).
+
+A joint layer keeps each stream's own adaLN, QKV, output and feed-forward; only attention is shared, so the model has the
+parameters of its two streams and no others, and with every alpha off its audio stream *is* Audio-DiT.
+"""
+import itertools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int
+
+from jamflow_jax.model.attention import joint_attention
+from jamflow_jax.model.blocks import Block, apply_layers, layer_keys
+from jamflow_jax.model.config import JamFlowConfig
+from jamflow_jax.model.streams import AudioDiT, MotionDiT
+
+
+@struct.dataclass
+class AudioInputs:
+    """Inputs of the audio stream; the context is already zero where it is unknown."""
+
+    x_BTF: Float[Array, "B T F"]
+    context_BTF: Float[Array, "B T F"]
+    text_BN: Int[Array, "B N"]
+    time_B: Float[Array, "B"]
+    drop_text_B: Bool[Array, "B"] | bool = False
+
+
+@struct.dataclass
+class MotionInputs:
+    """Inputs of the motion stream, normalised; context and rest are zero where they are unknown."""
+
+    x_BMD: Float[Array, "B M D"]
+    context_BMD: Float[Array, "B M D"]
+    rest_BMR: Float[Array, "B M R"]
+    time_B: Float[Array, "B"]
+    speech_BMS: Float[Array, "B M S"] | None = None
+
+
+class JamFlow(nn.Module):
+    """Both streams; `audio=None` or `motion=None` runs the other alone and costs nothing for the missing one."""
+
+    config: JamFlowConfig
+
+    def setup(self):
+        self.audio = AudioDiT(self.config.audio)
+        self.motion = MotionDiT(self.config.motion)
+
+    def __call__(
+        self,
+        audio: AudioInputs | None,
+        motion: MotionInputs | None,
+        length_B: Int[Array, "B"] | None = None,
+        joint_audio_B: Bool[Array, "B"] | None = None,
+        joint_motion_B: Bool[Array, "B"] | None = None,
+        dropout_keys_B: Array | None = None,
+    ) -> tuple[Float[Array, "B T F"] | None, Float[Array, "B M D"] | None]:
+        """Velocities of log-mel and mouth dimensions.
+
+        Args:
+          audio, motion: the streams' inputs.
+          length_B: valid mel frames of each example; motion frames follow. None: all.
+          joint_audio_B: alpha of the audio stream: do audio rows see motion keys (False where motion is absent)?
+          joint_motion_B: alpha of the motion stream.
+          dropout_keys_B: one key per example in training.
+
+        Returns:
+          velocities [B, T, F] and [B, M, D], float32, zero past each example's end; None for a missing stream.
+        """
+        # A stream that is not there still owns its parameters: initialise with both.
+        key_a, key_m = (None, None) if dropout_keys_B is None else _fork(dropout_keys_B)
+        if audio is not None:
+            x_a, emb_a, table_a, valid_a = self.audio.embed(
+                audio.x_BTF, audio.context_BTF, audio.text_BN, audio.time_B, length_B, audio.drop_text_B)
+        if motion is not None:
+            x_m, emb_m, table_m, valid_m = self.motion.embed(
+                motion.x_BMD, motion.context_BMD, motion.rest_BMR, motion.time_B, motion.speech_BMS, length_B)
+        if motion is None:
+            return self.audio.head(self.audio.advance(x_a, emb_a, table_a, valid_a, key_a), emb_a, x_a, valid_a), None
+        if audio is None:
+            return None, self.motion.head(self.motion.advance(x_m, emb_m, table_m, valid_m, key_m), emb_m, x_m, valid_m)
+
+        c = self.config
+        block_a, block_m = Block(c.audio, parent=None), Block(c.motion, parent=None)
+
+        def joint_layer(carry, params, index):
+            (x_a, x_m), (params_a, params_m) = carry, params
+            qkv_a, mod_a = block_a.apply({"params": params_a}, x_a, emb_a, table_a, method="before")
+            qkv_m, mod_m = block_m.apply({"params": params_m}, x_m, emb_m, table_m, method="before")
+            o_a, o_m = joint_attention(qkv_a, qkv_m, c.windows, length_B, joint_audio_B, joint_motion_B)
+            x_a = block_a.apply({"params": params_a}, x_a, o_a, mod_a, layer_keys(key_a, index), method="after")
+            x_m = block_m.apply({"params": params_m}, x_m, o_m, mod_m, layer_keys(key_m, index), method="after")
+            return x_a, x_m
+
+        embedded_a, embedded_m = x_a, x_m
+        for joined, start, stop in segments(c.joint, c.audio.depth):
+            if joined:
+                stacks = self.audio.stack(), self.motion.stack()
+                x_a, x_m = apply_layers(c.audio, joint_layer, (x_a, x_m), stacks, start, stop)
+            else:
+                x_a = self.audio.advance(x_a, emb_a, table_a, valid_a, key_a, start, stop)
+                x_m = self.motion.advance(x_m, emb_m, table_m, valid_m, key_m, start, stop)
+        return self.audio.head(x_a, emb_a, embedded_a, valid_a), self.motion.head(x_m, emb_m, embedded_m, valid_m)
+
+
+def segments(joint: tuple[int, ...], depth: int) -> list[tuple[bool, int, int]]:
+    """Runs of like layers: (joined?, start, stop)."""
+    runs = []
+    for joined, group in itertools.groupby(range(depth), key=lambda i: i in joint):
+        layers = list(group)
+        runs.append((joined, layers[0], layers[-1] + 1))
+    return runs
+
+
+def init(config: JamFlowConfig, key: Array):
+    """Fresh parameters {"audio": ..., "motion": ...}, each leaf boxed with its logical axis names (`flax.linen.unbox` strips)."""
+    key_audio, key_motion = jax.random.split(key)
+    return {"audio": init_audio(config.audio, key_audio), "motion": init_motion(config.motion, key_motion)}
+
+
+def init_audio(config, key: Array):
+    """Fresh parameters of an AudioDiT, boxed."""
+    x_BTF, text_BN = jnp.zeros((1, 1, config.mel_dim)), jnp.zeros((1, 1), jnp.int32)
+    return AudioDiT(config).init(key, x_BTF, x_BTF, text_BN, jnp.zeros((1,)))["params"]
+
+
+def init_motion(config, key: Array):
+    """Fresh parameters of a MotionDiT, boxed."""
+    x_BMD, rest_BMR = jnp.zeros((1, 1, config.mouth_dim)), jnp.zeros((1, 1, config.rest_dim))
+    return MotionDiT(config).init(key, x_BMD, x_BMD, rest_BMR, jnp.zeros((1,)))["params"]
+
+
+def _fork(keys_B):
+    return tuple(jax.vmap(lambda key: jax.random.fold_in(key, stream))(keys_B) for stream in (0, 1))

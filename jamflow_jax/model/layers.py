@@ -1,0 +1,93 @@
+"""The few primitives every module is made of: linear, convolution, normalisation, dropout; each names its logical axes.
+
+Parameters are float32 and cast to the computation's dtype where they are used. Initial values are PyTorch's defaults, from which
+F5-TTS starts: U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for kernels (biases start at zero here), or zeros where adaLN-zero asks.
+"""
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+uniform_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def named(init: Callable, *axes: str | None) -> Callable:
+    """`init` whose parameter carries the logical axis names that jamflow_jax/parallel/rules.py maps to the mesh."""
+    return nn.with_logical_partitioning(init, axes)
+
+
+def constrain(x: Array, *axes: str | None) -> Array:
+    """Asks the compiler to lay an activation out by its logical axes; nothing outside a mesh with rules."""
+    return nn.with_logical_constraint(x, axes)
+
+
+class Linear(nn.Module):
+    """y = x W + b, W [in, out] with logical `axes`."""
+
+    features: int
+    axes: tuple[str | None, str | None]
+    dtype: str
+    zero: bool = False
+    bias: bool = True
+
+    @nn.compact
+    def __call__(self, x):
+        init = nn.initializers.zeros if self.zero else uniform_init
+        kernel = self.param("kernel", named(init, *self.axes), (x.shape[-1], self.features))
+        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        if self.bias:
+            bias = self.param("bias", named(nn.initializers.zeros, self.axes[1]), (self.features,))
+            y = y + bias.astype(self.dtype)
+        return y
+
+
+class Conv1d(nn.Module):
+    """Convolution over time, "same" zero padding; kernel [width, in / groups, out] (PyTorch's (out, in / groups, width) turned)."""
+
+    features: int
+    width: int
+    groups: int
+    axis: str
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T E"]:
+        shape = (self.width, x_BTD.shape[-1] // self.groups, self.features)
+        kernel = self.param("kernel", named(uniform_init, None, None, self.axis), shape)
+        bias = self.param("bias", named(nn.initializers.zeros, self.axis), (self.features,))
+        pad = self.width // 2
+        y_BTD = jax.lax.conv_general_dilated(
+            x_BTD.astype(self.dtype), kernel.astype(self.dtype), (1,), [(pad, pad)],
+            dimension_numbers=("NWC", "WIO", "NWC"), feature_group_count=self.groups,
+        )
+        return y_BTD + bias.astype(self.dtype)
+
+
+def layer_norm(x_BTD: Float[Array, "B T D"], epsilon: float = 1e-6) -> Float[Array, "B T D"]:
+    """LayerNorm without parameters, computed and returned in float32."""
+    x_BTD = x_BTD.astype(jnp.float32)
+    centred_BTD = x_BTD - x_BTD.mean(-1, keepdims=True)
+    return centred_BTD * jax.lax.rsqrt((centred_BTD**2).mean(-1, keepdims=True) + epsilon)
+
+
+class AffineLayerNorm(nn.Module):
+    """LayerNorm with scale and bias, epsilon 1e-6."""
+
+    axis: str
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x_BTD):
+        scale = self.param("scale", named(nn.initializers.ones, self.axis), (x_BTD.shape[-1],))
+        bias = self.param("bias", named(nn.initializers.zeros, self.axis), (x_BTD.shape[-1],))
+        return (layer_norm(x_BTD) * scale + bias).astype(self.dtype)
+
+
+def dropout(x_BTD: Array, keys_B: Array | None, rate: float) -> Array:
+    """Inverted dropout with one key per example, so that a mask depends on no other example. `keys_B=None`: none."""
+    if keys_B is None or rate == 0.0:
+        return x_BTD
+    keep_BTD = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, x_BTD.shape[1:]))(keys_B)
+    return jnp.where(keep_BTD, x_BTD / (1.0 - rate), 0).astype(x_BTD.dtype)
