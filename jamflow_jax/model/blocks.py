@@ -141,7 +141,7 @@ def apply_layers(config: TrunkConfig, layer: Callable, carry, stacks, start: int
 
 def layer_keys(keys_B: Array | None, layer: Array) -> Array | None:
     """One dropout key per example for this layer."""
-    return None if keys_B is None else jax.vmap(lambda key: jax.random.fold_in(key, layer))(keys_B)
+    return None if keys_B is None else jax.vmap(jax.random.fold_in, (0, None))(keys_B, layer)
 
 
 def modulate(x_BTD: Array, scale: Array, shift: Array, dtype: str) -> Float[Array, "B T D"]:

@@ -69,7 +69,6 @@ class JamFlow(nn.Module):
         Returns:
           velocities [B, T, F] and [B, M, D], float32, zero past each example's end; None for a missing stream.
         """
-        # A stream that is not there still owns its parameters: initialise with both.
         key_a, key_m = (None, None) if dropout_keys_B is None else _fork(dropout_keys_B)
         if audio is not None:
             x_a, emb_a, table_a, valid_a = self.audio.embed(
@@ -133,4 +132,5 @@ def init_motion(config, key: Array):
 
 
 def _fork(keys_B):
-    return tuple(jax.vmap(lambda key: jax.random.fold_in(key, stream))(keys_B) for stream in (0, 1))
+    """Keys of the audio and of the motion stream."""
+    return tuple(jax.vmap(jax.random.fold_in, (0, None))(keys_B, stream) for stream in (0, 1))

@@ -1,0 +1,69 @@
+"""One table of names: where each parameter of ours lives in an F5-TTS state dict, and how its axes turn.
+
+    kind     ours                        PyTorch
+    linear   [in, out]                   (out, in)
+    conv     [width, in / groups, out]   (out, in / groups, width)
+    qkv      [in, 3, heads, head]        three (heads * head, in): to_q, to_k, to_v
+    qkv_bias [3, heads, head]            three (heads * head)
+    same     any                         the same
+    grn      [C]                         (1, 1, C)
+
+Parameters of the layers are stacked on a leading axis here and numbered (`{i}`) there.
+"""
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from jamflow_jax.model.config import AudioConfig
+
+# Entries of a state dict that are no parameters: tables recomputed here, and F5-TTS's mel front end.
+BUFFERS = ("rotary_embed.inv_freq", "mel_spec.mel_stft.mel_scale.fb", "mel_spec.mel_stft.spectrogram.window")
+
+
+class Name(NamedTuple):
+    """`path` in our tree, the state-dict keys it comes from (one, or three for qkv), the kind of turn, stacked over layers?"""
+
+    path: tuple[str, ...]
+    keys: tuple[str, ...]
+    kind: str
+    stacked: bool = False
+
+
+def audio_names(config: AudioConfig) -> Iterator[Name]:
+    """The table for an Audio-DiT of this shape."""
+    yield from _linear(("time", "in"), "time_embed.time_mlp.0")
+    yield from _linear(("time", "out"), "time_embed.time_mlp.2")
+    yield Name(("text", "table"), ("text_embed.text_embed.weight",), "same")
+    for i in range(config.text_layers):
+        ours, theirs = ("text", f"block_{i}"), f"text_embed.text_blocks.{i}"
+        yield from _linear((*ours, "depthwise"), f"{theirs}.dwconv", "conv")
+        yield Name((*ours, "norm", "scale"), (f"{theirs}.norm.weight",), "same")
+        yield Name((*ours, "norm", "bias"), (f"{theirs}.norm.bias",), "same")
+        yield from _linear((*ours, "in"), f"{theirs}.pwconv1")
+        yield Name((*ours, "grn_gamma"), (f"{theirs}.grn.gamma",), "grn")
+        yield Name((*ours, "grn_beta"), (f"{theirs}.grn.beta",), "grn")
+        yield from _linear((*ours, "out"), f"{theirs}.pwconv2")
+    yield from _linear(("input", "proj"), "input_embed.proj")
+    yield from _linear(("input", "conv_0"), "input_embed.conv_pos_embed.conv1d.0", "conv")
+    yield from _linear(("input", "conv_1"), "input_embed.conv_pos_embed.conv1d.2", "conv")
+    yield from _layers(config)
+    if config.long_skip:
+        yield Name(("skip", "kernel"), ("long_skip_connection.weight",), "linear")
+    yield from _linear(("norm_out",), "norm_out.linear")
+    yield from _linear(("proj_out",), "proj_out")
+
+
+def _layers(config: AudioConfig) -> Iterator[Name]:
+    ours, theirs = ("stack", "layers"), "transformer_blocks.{i}"
+    heads = tuple(f"{theirs}.attn.to_{part}" for part in "qkv")
+    yield Name((*ours, "qkv", "kernel"), tuple(f"{key}.weight" for key in heads), "qkv", True)
+    yield Name((*ours, "qkv", "bias"), tuple(f"{key}.bias" for key in heads), "qkv_bias", True)
+    if config.qk_norm:
+        yield Name((*ours, "qkv", "q_norm", "scale"), (f"{theirs}.attn.q_norm.weight",), "same", True)
+        yield Name((*ours, "qkv", "k_norm", "scale"), (f"{theirs}.attn.k_norm.weight",), "same", True)
+    for part, key in (("modulation", "attn_norm.linear"), ("out", "attn.to_out.0"), ("ff_in", "ff.ff.0.0"), ("ff_out", "ff.ff.2")):
+        yield from _linear((*ours, part), f"{theirs}.{key}", stacked=True)
+
+
+def _linear(path: tuple[str, ...], key: str, kind: str = "linear", stacked: bool = False) -> Iterator[Name]:
+    yield Name((*path, "kernel"), (f"{key}.weight",), kind, stacked)
+    yield Name((*path, "bias"), (f"{key}.bias",), "same", stacked)
