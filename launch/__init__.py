@@ -1,0 +1,1 @@
+"""One file per command: `jamflow VERB ...` and `python -m launch.VERB ...` are the same thing."""

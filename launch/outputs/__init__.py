@@ -1,0 +1,1 @@
+"""What a result looks like on disk: sound, motion template, arrays, preview video, picture. Written whole or not at all."""

@@ -1,0 +1,32 @@
+"""Files appear together and complete, or not at all.
+
+A result's files are first written into a hidden folder beside their destination (the same file system), then renamed one by one;
+a failure anywhere removes the folder and leaves what was there before.
+"""
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def staged(folder: str | Path) -> Iterator[Path]:
+    """Yields a temporary folder; on leaving without an error its files are moved into `folder`, replacing older ones."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    try:
+        yield temporary
+        for path in sorted(temporary.iterdir()):
+            os.replace(path, folder / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes one text file under a temporary name, then renames it."""
+    path = Path(path)
+    with staged(path.parent) as temporary:
+        (temporary / path.name).write_text(text, encoding="utf-8")
