@@ -1,10 +1,15 @@
 """What training hides, drops and weighs, as one frozen dataclass.
 
-The paper states the rates of the drops and that sometimes one stream is hidden, sometimes both; every number it leaves open is a
-field here, so that a sweep can overturn it (spec/jamflow.md, "Objective").
+The paper states the rates of the drops, and that sometimes one stream is hidden and sometimes both; every number it leaves open
+is a field here, so that a sweep can overturn it (spec/jamflow.md, "Objective").
 """
 import dataclasses
 import math
+
+_PROBABILITIES = (
+    "short_span_prob", "drop_all", "drop_audio", "drop_motion", "drop_text", "drop_rest", "text_absent_share",
+    "shared_time_prob",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,15 +26,17 @@ class ObjectiveConfig:
     drop_motion: float = 0.1
     drop_text: float = 0.2
     drop_rest: float = 0.8
-    text_absent_share: float = 0.5  # of the dropped texts: removed wholly; the others keep their length, as F5-TTS does
+    text_absent_share: float = 0.5  # of the dropped texts: removed wholly; the others keep their length, as in F5-TTS
     independent_times: bool = True  # one t per stream; False: one for both
-    shared_time_prob: float = 0.5  # share of the both-generated examples that share t all the same: sampling walks that diagonal
+    # Share of the both-generated examples that share t all the same: sampling walks that diagonal.
+    shared_time_prob: float = 0.5
     audio_weight: float = 1.0
     motion_weight: float = 1.0
 
     def __post_init__(self):
-        if len(self.hide_probs) != 3 or min(self.hide_probs) < 0 or not math.isclose(sum(self.hide_probs), 1, abs_tol=1e-6):
-            raise ValueError(f"hide_probs {self.hide_probs} are not three probabilities (both, motion, audio) that sum to 1")
+        probs = self.hide_probs
+        if len(probs) != 3 or min(probs) < 0 or not math.isclose(sum(probs), 1, abs_tol=1e-6):
+            raise ValueError(f"hide_probs {probs} are not three probabilities (both, motion, audio) that sum to 1")
         for name in ("span", "short_span"):
             low, high = getattr(self, name)
             if not 0 < low <= high <= 1:
@@ -40,8 +47,3 @@ class ObjectiveConfig:
         for name in ("audio_weight", "motion_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; a loss weight is finite and not negative")
-
-
-_PROBABILITIES = (
-    "short_span_prob", "drop_all", "drop_audio", "drop_motion", "drop_text", "drop_rest", "text_absent_share", "shared_time_prob",
-)
