@@ -1,8 +1,8 @@
 """Short, ordinary English sentences from templates: the text of the embedded data set.
 
-Lower-case letters, spaces and `. , ?` only, so that a character vocabulary has 30 entries. The word lists are ours, written for
-visible speech: many bilabials (p, b, m, where the lips must close), rounded sounds (oo, w, sh), wide vowels and open ones,
-in every position of a word. Sentences take 2 to 4 s at 150 words a minute.
+Lower-case letters, spaces and `. , ?` only, so that a character vocabulary has at most 30 entries. The word lists are
+ours, written for visible speech: many bilabials (p, b, m, where the lips must close), rounded sounds (oo, w, sh), wide vowels
+and open ones, in every position of a word. Sentences take 2 to 4 s at 150 words a minute.
 """
 import string
 from collections.abc import Iterator
@@ -14,24 +14,26 @@ CHARACTERS = " " + string.ascii_lowercase + ".,?"
 WORDS = {
     "who": "my brother|your mother|our uncle|the farmer|a small boy|the old man|mary|tom and bob|paul|the baker|"
            "my sister|emma|the painter|a young woman|the teacher|pam|our neighbour|the captain|her father|sophie|"
-           "the new waiter|two women|oliver|the gardener|george|a tall soldier|the doctor|my cousin|lucy|the boatman",
+           "the new waiter|three women|oliver|the gardener|george|a tall soldier|the doctor|my cousin|lucy|the boatman",
     "did": "bought|found|moved|wiped|painted|brought|dropped|showed us|mended|washed|put away|picked up|borrowed|"
            "wrapped up|looked for|opened|carried|gave me|threw away|kept|shared|forgot|measured|pushed",
     "what": "the blue map|a warm apple pie|some fresh butter|the wooden boat|a pair of boots|the paper lamp|my umbrella|"
             "a bowl of soup|the broken piano|five ripe plums|the small box|a cup of tea|the brown bread|two white shirts|"
             "an empty bottle|the heavy bag|a bunch of roses|the green book|your old camera|a big pumpkin|the yellow ball|"
             "a few mushrooms|the cheese and ham|our garden chairs|the silver spoon|a jar of jam|the front wheel|"
-            "a piece of rope|that funny picture|the purple vase",
+            "a piece of rope|a dozen eggs|the prize|that funny picture|the purple vase",
     "where": "by the window|on the table|under the bridge|near the farm|in the bathroom|behind the shop|at the market|"
              "on the beach|above the fireplace|from the museum|beside the pool|in the blue room|down the road|"
              "at the back of the house|on top of the shelf|before the big gate|in front of the church|by the sea",
     "when": "this morning|on monday|before lunch|after the rain|last summer|in the afternoon|every evening|at noon|"
             "on a warm day in may|before supper|in september|yesterday|at half past five|when we came home|"
             "while we were sleeping|two weeks ago",
-    "thing": "boat|bread|lamp|river|weather|music|kitchen|moon|coffee|bus|harbour|apple|winter|pony|water|shoe|balloon|"
-             "puppy|room|dinner|bell|path|mirror|beach|wolf|cheese|thumb|voice|village|farm",
-    "how": "warm|blue|empty|beautiful|very small|cheap|smooth|deep|round|bright|soft|wide|mild|wooden|quiet|lovely|"
-           "famous|open|too heavy|brown|sharp|foggy|pretty old|fresh|purple|strange",
+    "often": "every evening|in the afternoon|at noon|in september|before lunch|after the rain|on monday|in may|"
+             "all summer|this week|before supper|in the morning|on warm days|as soon as we move|at five|in autumn",
+    "thing": "boat|pumpkin|lamp|river|mushroom|melody|kitchen|moon|wave|bus|harbour|apple|picture|pony|window|shoe|balloon|"
+             "puppy|room|dinner|bell|path|mirror|beach|wolf|piano|thumb|voice|village|farm|bowl|poppy",
+    "how": "warm|blue|empty|beautiful|small|cheap|smooth|deep|round|bright|soft|wide|mild|heavy|quiet|lovely|"
+           "famous|open|brown|sharp|shabby|old|fresh|purple|strange|bumpy|yellow|popular|lazy|amazing",
     "do": "move the boat|buy a new lamp|play the piano|climb up the hill|wash your hands|bake some bread|come to supper|"
           "swim in the bay|wait for the bus|open the box|pick a few apples|mop the floor|visit the museum|read this book|"
           "pay the bill|fly over the sea|choose a warm coat|put the milk away|jump over the puddle|make a paper bird|"
@@ -50,14 +52,14 @@ TEMPLATES = (
     "{when}, {who} {did} {what}.",
     "{who} {did} {what} {when}.",
     "the {thing} {where} was {how} and {how}.",
-    "why is the {thing} so {how} {when}?",
-    "do you want to {do} {when}?",
+    "why is the {thing} so {how} {often}?",
+    "do you want to {do} {often}?",
     "please {do}, and then {do}.",
-    "{many} {ones} {go} {when}.",
+    "{many} {ones} {go} {often}.",
     "{say}, the {thing} {where} is {how}.",
     "we should {do} before the {ones} {go}.",
     "who {did} {what} {where}?",
-    "{who} and i may {do} {when}.",
+    "{who} and i may {do} {often}.",
     "{say}, {many} {ones} {go}.",
     "a {thing} is never as {how} as a {thing}.",
     "could {who} help me {do}?",
