@@ -105,11 +105,10 @@ class Corpus:
         moving = [data for data in self.sets if (data.index.flags & MOTION).any()]
         self.space = space or (moving or self.sets)[0].space
         for data in moving:
-            if data.space != self.space and convert.find(data.space, self.space) is None:
-                raise InputError(
-                    f"{data.path}: motion space {data.space.name!r}, and no converter to {self.space.name!r}; prepare it again "
-                    f"with --space {self.space.name}"
-                )
+            try:
+                convert.converter(data.space, self.space)
+            except InputError as error:
+                raise InputError(f"{data.path}: {error}; prepare it again with --space {self.space.name}") from None
         self.statistics = pool([self._statistics(data) for data in moving or self.sets[:1]])
         self.tokenizer = self._tokenizer()
         self.speech_dim = self.sets[0].speech_dim
@@ -133,17 +132,18 @@ class Corpus:
         return self.sets[s], int(i - self.starts[s])
 
     def _converted(self, data: DataSet, record: Record) -> Record:
-        if record.motion is None or data.space == self.space:
+        if record.motion is None or data.space.dims == self.space.dims:
             return record
-        motion = convert.find(data.space, self.space)(record.motion)
+        motion = convert.convert(record.motion, data.space, self.space)
         return dataclasses.replace(record, motion=np.asarray(motion, np.float32))
 
     def _statistics(self, data: DataSet) -> Statistics:
-        if data.space == self.space or not (data.index.flags & MOTION).any():
+        if data.space.dims == self.space.dims or not (data.index.flags & MOTION).any():
             return data.statistics
         chosen = data.index.select("train", ("motion",))
         chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), STATISTICS_CLIPS)).astype(int)]
-        return Statistics.from_arrays(self._converted(data, data.record(i)).motion for i in chosen)
+        motions = (self._converted(data, data.record(i)).motion for i in chosen)
+        return Statistics.from_arrays(motions, self.space.floor)
 
     def _tokenizer(self) -> Tokenizer:
         speaking = [data.tokenizer for data in self.sets if (data.index.flags & TEXT).any()]

@@ -1,39 +1,198 @@
-"""Writes a data set directory from examples: shards, index, statistics, vocabulary, report; `dataset.json` last."""
-import dataclasses
-from collections.abc import Iterable
+"""Writes a data set directory from examples: shards, index, statistics, vocabulary, report; `dataset.json` last.
+
+Everything is made in a hidden directory beside the target, which takes the target's name when it is complete: on failure or Ctrl-C
+nothing remains. Equal inputs give equal bytes, whatever the number of workers: shard k holds examples
+[k S, (k + 1) S) of the input, those that were usable, and nothing depends on time or order of completion.
+"""
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from array_record.python.array_record_module import ArrayRecordReader
 
+from data_pipelines.dataset import FORMAT
+from data_pipelines.index import FLAGS, MOTION, SPLITS, Index
+from data_pipelines.prepare.report import Rejected, Report
+from data_pipelines.prepare.shards import Example, Settings, Shard, write_shard
+from data_pipelines.record import Record
+from jamflow_jax.errors import InputError
+from jamflow_jax.motion.normalise import Statistics
+from jamflow_jax.motion.space import MotionSpace
+from jamflow_jax.text.tokenizer import Tokenizer
 
-@dataclasses.dataclass(frozen=True)
-class Example:
-    """One clip, read and converted; what every source (manifest, synthetic corpus) hands to `build`."""
+__all__ = ["SHARD_EXAMPLES", "Example", "build", "assemble", "directory"]
 
-    id: str  # unique in the data set
-    audio: np.ndarray | None = None  # [N] float, 24 kHz, mono, in [-1, 1]
-    motion: np.ndarray | None = None  # [M, D] float32, 25 fps, raw units of the data set's motion space
-    text: str | None = None
-    speaker: str | None = None
-    split: str | None = None  # "train" | "validation" | "test"; None: by hash of the id
-    speech: np.ndarray | None = None  # [M, S] speech features per motion frame
-    extra: dict = dataclasses.field(default_factory=dict)  # JSON: words, phonemes as [[start s, end s, label], ...]
-    notes: tuple[str, ...] = ()  # what was said about it while reading ("stereo, mixed", ...)
+SHARD_EXAMPLES = 1024
 
 
 def build(
     examples: Iterable[Example],
     out: str | Path,
-    space,  # jamflow_jax.motion.space.MotionSpace
-    tokenizer=None,  # jamflow_jax.text.tokenizer.Tokenizer; None: characters of the examples' texts
+    space: MotionSpace,
+    tokenizer: Tokenizer | None = None,
     *,
     validation: float = 0.05,
     test: float = 0.05,
     max_seconds: float = 30.0,
-    crop: bool = False,  # crop longer clips to max_seconds instead of rejecting them
-    keep_audio: bool = True,  # FLAC column in shards/audio-*.array_record
-    shard_examples: int = 1024,
+    crop: bool = False,
+    keep_audio: bool = True,
+    shard_examples: int = SHARD_EXAMPLES,
     overwrite: bool = False,
-):
-    """Writes the data set `out` and returns its `report.Report` (accepted, rejected, notes; `.exit_code`, `.summary()`)."""
-    raise NotImplementedError
+) -> Report:
+    """Writes the data set `out`, in this process.
+
+    Args:
+      examples: of unique ids; read once, in order.
+      tokenizer: None takes the characters of the examples' texts.
+      validation, test: shares of the splits, for examples that name none.
+      max_seconds, crop: longer clips are rejected, or cropped.
+      keep_audio: keep the sound itself (FLAC), for evaluation and reports.
+
+    Returns:
+      The report; with `.exit_code` 1 (nothing usable) no data set was written.
+
+    Raises:
+      InputError: `out` is there already, or cannot be written.
+    """
+    report = Report()
+    settings = Settings(space, tokenizer, validation, test, max_seconds, crop, keep_audio)
+    texts: set[str] = set()
+    with directory(out, overwrite) as partial:
+        numbered = enumerate(_chunks(_distinct(examples, texts), shard_examples))
+        shards = (write_shard(number, chunk, settings, partial / "shards") for number, chunk in numbered)
+        assemble(partial, shards, settings, report, lambda: tokenizer or Tokenizer.from_texts(sorted(texts)))
+    return report
+
+
+@contextlib.contextmanager
+def directory(out: str | Path, overwrite: bool) -> Iterator[Path]:
+    """A hidden directory (with `shards/`) that becomes `out` if the block ends well with a dataset.json in it."""
+    out = Path(out).absolute()
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        if not (out / "dataset.json").exists():
+            raise InputError(f"{out}: is there and is no data set; choose another --out")
+        if not overwrite:
+            raise InputError(f"{out}: there is a data set already; choose another --out or give --overwrite")
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+        (partial / "shards").mkdir(parents=True)
+        yield partial
+        if (partial / "dataset.json").exists():
+            old = out.with_name(f".{out.name}.old")
+            if out.exists():
+                os.replace(out, old)
+            os.replace(partial, out)
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def assemble(path: Path, shards: Iterable[Shard], settings: Settings, report: Report, tokenizer) -> None:
+    """Index, statistics, vocabulary, report and dataset.json of written shards, which must come in order.
+
+    `tokenizer` is called when all shards are there. Without one usable clip nothing is written.
+    """
+    shards = list(_counted(shards, report))
+    rows = [row for shard in shards for row in shard.rows]
+    if not rows:
+        return
+    digests = [_digest(shard) for shard in shards]
+    index = Index.from_rows(rows, np.stack(digests))
+    widths = sorted(set().union(*(shard.speech_dims for shard in shards)))
+    if len(widths) > 1:
+        raise InputError(f"speech features of different widths: {', '.join(map(str, widths))}")
+    splits = {split: {"clips": len(index.select(split)), "seconds": round(index.seconds(split), 3)} for split in SPLITS}
+    report.totals = {"splits": splits, "speakers": len(index.speakers)}
+    vocabulary = tokenizer()
+    index.save(path / "index.npz")
+    vocabulary.to_file(path / "vocab.txt")
+    write_json(path / "statistics.json", _statistics(path, index, settings.space).to_json())
+    report.save(path / "report.json")
+    files = {name: digest for shard in shards for name, digest in shard.files.items()}
+    meta = {
+        "format": FORMAT,
+        "clips": len(index),
+        "seconds": round(index.seconds(), 3),
+        "splits": splits,
+        "with": {name: int((index.flags & flag > 0).sum()) for name, flag in FLAGS.items()},
+        "longest": int(index.length.max()),
+        "space": settings.space.to_json(),
+        "tokenizer": vocabulary.kind,
+        "vocab_size": vocabulary.vocab_size,
+        "speech_dim": widths[0] if widths else 0,
+        "audio": any(name.startswith("audio-") for name in files),
+        "fingerprint": index.fingerprint(),
+        "files": files,
+    }
+    write_json(path / "dataset.json", meta)
+
+
+def write_json(path: Path, content) -> None:
+    """Indented JSON (`content` may be JSON text already), in one rename."""
+    content = json.loads(content) if isinstance(content, str) else content
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    os.replace(partial, path)
+
+
+def _statistics(path: Path, index: Index, space: MotionSpace) -> Statistics:
+    """Of the train split's motion, read back from the shards in order; of all motion when that split has none."""
+    chosen = index.select("train", ("motion",))
+    if not len(chosen):
+        chosen = np.flatnonzero(index.flags & MOTION)
+    if not len(chosen):
+        D = len(space.dims)
+        return Statistics(mean=np.zeros(D), std=np.ones(D), live=np.ones(D, bool), count=0)
+
+    def motions():
+        for number in np.unique(index.shard[chosen]).tolist():
+            reader = ArrayRecordReader(str(path / "shards" / f"data-{number:05d}.array_record"))
+            for i in chosen[index.shard[chosen] == number]:
+                yield Record.from_bytes(reader.read([int(index.row[i])])[0], len(space.dims)).motion
+            reader.close()
+
+    return Statistics.from_arrays(motions(), space.floor)
+
+
+def _digest(shard: Shard) -> np.ndarray:
+    """One SHA-256 for all files of a shard; zeros for none."""
+    if not shard.files:
+        return np.zeros(32, np.uint8)
+    return np.frombuffer(hashlib.sha256(json.dumps(shard.files, sort_keys=True).encode()).digest(), np.uint8)
+
+
+def _counted(shards: Iterable[Shard], report: Report) -> Iterator[Shard]:
+    for shard in shards:
+        for clip_id, error in shard.rejected:
+            report.reject(clip_id, error)
+        for row, notes in zip(shard.rows, shard.notes):
+            report.accept(row["id"], notes)
+        yield shard
+
+
+def _distinct(examples: Iterable[Example], texts: set[str]) -> Iterator[Example | tuple[str, InputError]]:
+    """The examples, those of an id already seen as errors; collects the characters of their texts."""
+    seen: set[str] = set()
+    for example in examples:
+        if example.id in seen:
+            yield example.id, Rejected("duplicate id", f"{example.id}: the id is taken by an earlier example")
+            continue
+        seen.add(example.id)
+        texts.update(example.text or "")
+        yield example
+
+
+def _chunks(items: Iterable, size: int) -> Iterator[Iterator]:
+    """Runs of `size` items; each must be used up before the next."""
+    iterator = iter(items)
+    for first in iterator:
+        yield itertools.chain([first], itertools.islice(iterator, size - 1))

@@ -1,0 +1,136 @@
+"""The manifest: JSON lines, one clip a line; every field but one of audio or motion may be missing.
+
+    id          unique name; by default the file name of audio (or motion) without its ending
+    audio       sound file, relative to the manifest
+    text        what is said
+    motion      .npy, .npz, .csv or LivePortrait .pkl, relative to the manifest
+    motion_key  array in the .npz
+    fps         motion frames a second: a number or "30000/1001"; by default what the file says
+    space       motion space of the motion file, where it is not the data set's
+    speech      .npy of speech features [frames, width], one a motion frame
+    speaker     who speaks
+    split       train, validation or test; by default by a hash of the id
+    start, end  seconds: only this part of the files (start falls on the nearest motion frame)
+    words, phonemes   [[start s, end s, label], ...], kept with the clip, in seconds from its start
+
+Blank lines and lines that begin with # are skipped. A line that does not parse, or with a field not in this list, is rejected by
+its number; the others go on.
+"""
+import dataclasses
+import json
+import math
+import numbers
+from fractions import Fraction
+from pathlib import Path
+
+from data_pipelines.index import SPLITS
+from data_pipelines.prepare.report import Rejected, Report
+from jamflow_jax.errors import InputError
+from jamflow_jax.motion.resample import frame_rate
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One line of a manifest, checked; paths are absolute or relative to the working directory."""
+
+    line: int
+    id: str
+    audio: Path | None = None
+    text: str | None = None
+    motion: Path | None = None
+    motion_key: str | None = None
+    fps: Fraction | None = None
+    space: str | None = None
+    speech: Path | None = None
+    speaker: str | None = None
+    split: str | None = None
+    start: float = 0.0
+    end: float | None = None
+    words: list | None = None
+    phonemes: list | None = None
+
+    @property
+    def extra(self) -> dict:
+        """Word and phoneme times, those that are there."""
+        return {name: getattr(self, name) for name in ("words", "phonemes") if getattr(self, name) is not None}
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Entry) if field.name != "line")
+
+
+def read_manifest(path: str | Path, report: Report) -> list[Entry]:
+    """The usable lines of a manifest, in order; the others are counted in `report`.
+
+    Raises:
+      InputError: the file cannot be read.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the manifest: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the manifest is not UTF-8 text (byte {error.start})") from None
+    entries, first = [], {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        place = f"{path.name} line {number}"
+        try:
+            entry = parse_line(line, number, path.parent)
+            if entry.id in first:
+                raise Rejected("duplicate id", f"{place}: id {entry.id!r} is taken by line {first[entry.id]}")
+        except InputError as error:
+            report.reject(place, error if isinstance(error, Rejected) else Rejected("bad line", f"{place}: {error}"))
+            continue
+        first[entry.id] = number
+        entries.append(entry)
+    return entries
+
+
+def parse_line(line: str, number: int, base: Path) -> Entry:
+    """One line; `base` is the directory its paths are relative to. Raises InputError saying what is wrong with which field."""
+    try:
+        fields = json.loads(line, parse_constant=lambda name: math.nan)
+    except ValueError as error:
+        raise InputError(f"not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise InputError(f"a JSON object is needed, not {line.strip()[:40]!r}")
+    if unknown := sorted(fields.keys() - set(FIELDS)):
+        raise InputError(f"unknown field {', '.join(map(repr, unknown))}; there are {', '.join(FIELDS)}")
+    fields = {name: value for name, value in fields.items() if value is not None}
+    for name in ("id", "audio", "text", "motion", "motion_key", "space", "speech", "speaker", "split"):
+        if not isinstance(fields.get(name, ""), str):
+            raise InputError(f"{name} = {fields[name]!r} is no string")
+        if "\0" in fields.get(name, ""):
+            raise InputError(f"{name} holds a NUL character")
+    if not fields.get("audio") and not fields.get("motion"):
+        raise InputError("neither audio nor motion")
+    if fields.get("split", "train") not in SPLITS:
+        raise InputError(f"split = {fields['split']!r} is none of {', '.join(SPLITS)}")
+    for name in ("start", "end"):
+        _number(name, fields.get(name, 0.0))
+    if fields.get("end", math.inf) <= fields.get("start", 0.0):
+        raise InputError(f"end = {fields['end']} is not after start = {fields.get('start', 0.0)}")
+    for name in ("words", "phonemes"):
+        _times(name, fields.get(name, []))
+    name = fields.get("id") or Path(fields.get("audio") or fields["motion"]).stem
+    paths = {kind: base / fields[kind] for kind in ("audio", "motion", "speech") if fields.get(kind)}
+    fps = {"fps": frame_rate(fields["fps"])} if "fps" in fields else {}
+    return Entry(**{**fields, "line": number, "id": name, **paths, **fps})
+
+
+def _number(name: str, value) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value) or value < 0:
+        raise InputError(f"{name} = {value!r} is no number from 0 on")
+    return float(value)
+
+
+def _times(name: str, value) -> None:
+    good = isinstance(value, list) and all(
+        isinstance(v, list) and len(v) == 3 and isinstance(v[2], str)
+        and all(isinstance(t, numbers.Real) and math.isfinite(t) for t in v[:2])
+        for v in value
+    )  # fmt: skip
+    if not good:
+        raise InputError(f"{name} must be a list of [start s, end s, label]")

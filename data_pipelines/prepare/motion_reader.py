@@ -1,0 +1,226 @@
+"""A motion file as [M, D] in the data set's motion space at 25 fps.
+
+    .npy   [N, D], [N, 21, 3] LivePortrait expression, or [N, L, 2 or 3] landmarks of the space's ids
+    .npz   the same under a key (`motion_key`; by default `motion`, or the one array that can be motion), and beside it, if there:
+           names [D], ids or lmk_idx [L] MediaPipe numbers, fps, valid [N] (False: no face found)
+    .csv   a header of dimension names, one row a frame; a column `time` or `timestamp` in seconds stands for the frame rate
+    .pkl   a LivePortrait motion template, read by an unpickler that knows arrays and nothing else
+
+Order: raw numbers -> their own space (landmarks are freed from head pose) -> gaps of at most `max_gap` frames interpolated ->
+the data set's space, by the registered converter where it is another -> 25 fps.
+"""
+import csv
+import dataclasses
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from data_pipelines.prepare.report import Rejected
+from jamflow_jax.errors import InputError
+from jamflow_jax.motion import convert, landmarks, space
+from jamflow_jax.motion.resample import fill_gaps, frame_rate, resample, resample_times
+from jamflow_jax.motion.space import MotionSpace
+from jamflow_jax.timeline import MOTION_FPS
+
+TIME_COLUMNS = ("time", "timestamp")
+
+
+@dataclasses.dataclass
+class RawMotion:
+    """What a file holds, before anything is made of it."""
+
+    values: np.ndarray  # [N, D] or [N, L, A]
+    fps: Fraction | None = None
+    times: np.ndarray | None = None  # [N] seconds, instead of fps
+    names: tuple[str, ...] | None = None  # of the D columns
+    ids: tuple[int, ...] | None = None  # of the L landmarks
+    valid: np.ndarray | None = None  # [N] bool
+
+
+def read_motion(
+    path: Path, target: MotionSpace, key: str | None = None, fps: Fraction | None = None, family: str | None = None,
+    max_gap: int = 5,
+) -> tuple[Float32[np.ndarray, "M D"], list[str]]:  # fmt: skip
+    """Motion in `target` at 25 fps, and notes on what was changed.
+
+    Args:
+      key: array in an .npz.
+      fps: overrides what the file says; without either, 25.
+      family: name of the motion space of the file's numbers, where it is not plain from them.
+      max_gap: frames in a row, of the file's own rate, that may be missing.
+
+    Raises:
+      Rejected: no such file, not motion, a pickle that is no template, too long a gap, another motion space.
+    """
+    path = Path(path)
+    raw = load(path, key)
+    notes: list[str] = []
+    try:
+        motion, source = to_space(raw, target, family)
+    except InputError as error:
+        raise Rejected("other motion space", f"{path}: {error}") from None
+    missing = ~np.isfinite(motion).all(axis=1)
+    missing |= ~np.asarray(raw.valid, bool) if raw.valid is not None else False
+    if missing.any():
+        try:
+            motion = fill_gaps(motion, ~missing, max_gap)
+        except InputError as error:
+            raise Rejected("missing frames", f"{path}: {error} (--max-gap)") from None
+        notes.append(f"motion interpolated: {int(missing.sum())} of {len(motion)} frames were missing")
+    try:
+        moved = convert.convert(motion, source, target)
+    except InputError as error:
+        raise Rejected("other motion space", f"{path}: {error}") from None
+    if source.name != target.name:
+        notes.append(f"motion converted: {source.name} to {target.name}")
+    try:
+        rate = frame_rate(fps or raw.fps or MOTION_FPS)
+        if raw.times is not None and fps is None:
+            moved = resample_times(moved, raw.times - raw.times[0])
+            notes.append(f"motion resampled: frames at given times to {MOTION_FPS} fps")
+        elif rate != MOTION_FPS:
+            moved = resample(moved, rate)
+            notes.append(f"motion resampled: {float(rate):g} fps to {MOTION_FPS} fps")
+    except InputError as error:
+        raise Rejected("bad frame rate", f"{path}: {error}") from None
+    return np.asarray(moved, np.float32), notes
+
+
+def load(path: Path, key: str | None = None) -> RawMotion:
+    """The numbers of a motion file. Raises Rejected."""
+    path = Path(path)
+    if not path.is_file():
+        raise Rejected("missing file", f"{path}: no such file")
+    reader = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".pkl": _template}.get(path.suffix.lower())
+    if reader is None:
+        raise Rejected("not motion", f"{path}: motion comes as .npy, .npz, .csv or .pkl, not {path.suffix or 'without an ending'}")
+    try:
+        raw = reader(path, key)
+    except Rejected:
+        raise
+    except Exception as error:  # zipfile, pickle, csv, numpy: each has its own
+        raise Rejected("not motion", f"{path}: {error or type(error).__name__}") from None
+    if raw.values.dtype.kind not in "fiu" or raw.values.ndim not in (2, 3) or not raw.values.size:
+        raise Rejected("not motion", f"{path}: an array of shape {raw.values.shape} and type {raw.values.dtype} is no motion")
+    if raw.valid is not None and np.shape(raw.valid) != raw.values.shape[:1]:
+        raise Rejected("not motion", f"{path}: {np.size(raw.valid)} validity flags for {len(raw.values)} frames")
+    return raw
+
+
+def to_space(raw: RawMotion, target: MotionSpace, family: str | None = None) -> tuple[np.ndarray, MotionSpace]:
+    """(motion [N, D] of the file's own space, that space). Raises InputError when it cannot be told or does not fit."""
+    if family is not None and family not in space.names():
+        raise InputError(f"no motion space {family!r}; known: {', '.join(space.names())}")
+    family = {"grid_landmarks": "landmarks"}.get(family, family)
+    values = raw.values.astype(np.float32)
+    if raw.names is not None:
+        return values, _named(raw.names, family)
+    if values.ndim == 3:
+        if raw.ids is None and values.shape[1:] == (space.KEYPOINTS, 3) and "landmarks" not in (family, target.name):
+            return values.reshape(len(values), -1), space.get("liveportrait")
+        return _aligned(values, raw.ids, target)
+    source = target if family in (None, target.name) else space.get(family)
+    if values.shape[1] != source.dim:
+        raise InputError(f"{values.shape[1]} columns where motion space {source.name!r} has {source.dim} (name them, or set space)")
+    return values, source
+
+
+def space_of(name: str, options: dict, motions: Iterable[tuple[Path, str | None]]) -> MotionSpace:
+    """The space `name`; blendshape names and landmark numbers that `options` leave out come from the first readable motion file.
+
+    Raises:
+      InputError: no such space, or a wrong option.
+    """
+    wanted = {"blendshapes": "names", "landmarks": "ids"}.get(name)
+    if wanted and wanted not in options:
+        for path, key in motions:
+            try:
+                found = getattr(load(path, key), wanted)
+            except Rejected:
+                continue
+            if found:
+                options = options | {wanted: found}
+                break
+        else:
+            if name == "blendshapes":
+                raise InputError("space blendshapes: no motion file names its columns; give --space-option names=[...]")
+    return space.get(name, **options)
+
+
+def _aligned(points_NLA: np.ndarray, ids: tuple[int, ...] | None, target: MotionSpace) -> tuple[np.ndarray, MotionSpace]:
+    """Landmarks in pixels, freed from head pose; frames whose points coincide (a tracker's "no face") become NaN."""
+    if ids is None and target.name == "landmarks":
+        ids = tuple(dict.fromkeys(int(name[2:].split(".")[0]) for name in target.dims))
+    if ids is None and points_NLA.shape[1] == len(space.GRID_LANDMARKS):
+        ids = space.GRID_LANDMARKS
+    if ids is None or len(ids) != points_NLA.shape[1]:
+        raise InputError(f"{points_NLA.shape[1]} landmarks without their MediaPipe numbers (an array `ids` in the .npz)")
+    points_NLA = np.where(np.ptp(points_NLA, axis=1).max(axis=1)[:, None, None] > 0, points_NLA, np.nan)
+    source = space.get("landmarks", ids=ids, axes="xyz"[: points_NLA.shape[2]])
+    return landmarks.to_motion(points_NLA, ids, source), source
+
+
+def _named(names: tuple[str, ...], family: str | None) -> MotionSpace:
+    if family is None:
+        families = {"kp": "liveportrait", "po": "liveportrait", "lm": "landmarks"}
+        family = families.get(names[0][:2], "blendshapes") if set(names) != {"opening", "width"} else "lips"
+    return MotionSpace(family, names, mouth=tuple(range(len(names))))
+
+
+def _npy(path: Path, key: str | None) -> RawMotion:
+    return RawMotion(np.load(path, allow_pickle=False))
+
+
+def _npz(path: Path, key: str | None) -> RawMotion:
+    with np.load(path, allow_pickle=False) as file:
+        if key is None:
+            found = [name for name in file.files if file[name].ndim in (2, 3)]
+            key = "motion" if "motion" in found else found[0] if len(found) == 1 else None
+            if key is None:
+                raise Rejected("not motion", f"{path}: arrays {', '.join(file.files)}: say which with motion_key")
+        if key not in file.files:
+            raise Rejected("not motion", f"{path}: no array {key!r}; there are {', '.join(file.files)}")
+        values = file[key]
+        extras = {name: file[name] for name in ("names", "ids", "lmk_idx", "fps", "valid") if name in file.files}
+    names = tuple(map(str, extras["names"])) if "names" in extras and values.ndim == 2 else None
+    ids = extras.get("ids", extras.get("lmk_idx"))
+    return RawMotion(
+        values,
+        fps=frame_rate(extras["fps"]) if "fps" in extras else None,
+        names=names,
+        ids=tuple(int(i) for i in ids) if ids is not None and values.ndim == 3 else None,
+        valid=extras.get("valid"),
+    )
+
+
+def _csv(path: Path, key: str | None) -> RawMotion:
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = [row for row in csv.reader(file) if row]
+    if len(rows) < 2:
+        raise Rejected("not motion", f"{path}: a header line and one row a frame are needed")
+    names = [name.strip() for name in rows[0]]
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(names):
+            raise Rejected("not motion", f"{path} row {number}: {len(row)} columns where the header names {len(names)}")
+    try:
+        values = np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in rows[1:]])
+    except ValueError as error:
+        raise Rejected("not motion", f"{path}: {error}") from None
+    clock = [n for n, name in enumerate(names) if name.lower() in TIME_COLUMNS]
+    keep = [n for n in range(len(names)) if n not in clock]
+    times = values[:, clock[0]] if clock else None
+    return RawMotion(values[:, keep], times=times, names=tuple(names[n] for n in keep))
+
+
+def _template(path: Path, key: str | None) -> RawMotion:
+    from jamflow_jax.motion import template
+
+    try:
+        clip = template.read(path)
+    except InputError as error:
+        raise Rejected("bad template", str(error)) from None
+    source = space.get("liveportrait", pose=True)
+    return RawMotion(clip.motion(source), fps=Fraction(clip.fps), names=source.dims)

@@ -1,0 +1,198 @@
+"""One shard: examples -> fitted, encoded rows -> `data-`, `audio-` and `speech-` files. A pure function of its examples.
+
+Fitting brings sound and motion of a clip to one length T (mel frames), M = ceil(4 T / 15):
+
+    motion longer than M      cut to M                       (noted beyond SLACK frames)
+    shorter, by up to SLACK   its last frame is repeated     (noted beyond 1)
+    shorter by more           sound cut to what motion covers, T = floor(15 M / 4)   (noted)
+    no sound                  T = floor(15 M / 4)
+    longer than the limit     rejected, or with `crop` cut there and its text dropped (noted)
+
+GRID: 2.978 s of sound are 280 mel frames, which carry 75 motion frames, and 75 there are.
+"""
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from data_pipelines.index import AUDIO, MOTION, SPEECH, SPLITS, TEXT, split_of
+from data_pipelines.prepare.report import Rejected
+from data_pipelines.record import Record, encode_audio, encode_speech, length_of
+from jamflow_jax.audio.mel import log_mel_numpy
+from jamflow_jax.errors import InputError
+from jamflow_jax.motion.space import MotionSpace
+from jamflow_jax.text.tokenizer import Tokenizer
+from jamflow_jax.timeline import HOP, mel_frames, mel_frames_of_motion, mel_frames_of_seconds, motion_frames
+
+SLACK = 2  # motion frames (80 ms)
+MIN_SAMPLES = 1_024  # one window of the mel
+WRITER = "group_size:1,uncompressed"  # a chunk of its own per record: random access, and damage stays in one record
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One clip, read and converted; what every source (manifest, synthetic corpus) hands to `build`."""
+
+    id: str  # unique in the data set
+    audio: np.ndarray | None = None  # [N] float, 24 kHz, mono, in [-1, 1]
+    motion: np.ndarray | None = None  # [M, D] float32, 25 fps, raw units of the data set's motion space
+    text: str | None = None
+    speaker: str | None = None
+    split: str | None = None  # "train" | "validation" | "test"; None: by hash of the id
+    speech: np.ndarray | None = None  # [M, S] speech features per motion frame
+    extra: dict = dataclasses.field(default_factory=dict)  # JSON: words, phonemes as [[start s, end s, label], ...]
+    notes: tuple[str, ...] = ()  # what was said about it while reading: "kind: detail"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What decides the bytes of a shard besides its examples."""
+
+    space: MotionSpace
+    tokenizer: Tokenizer | None = None  # only to say which characters it lacks
+    validation: float = 0.05
+    test: float = 0.05
+    max_seconds: float = 30.0
+    crop: bool = False
+    keep_audio: bool = True
+
+
+@dataclasses.dataclass
+class Shard:
+    """What is to be known about a written shard."""
+
+    number: int
+    rows: list[dict] = dataclasses.field(default_factory=list)  # as `Index.from_rows` wants them
+    notes: list[tuple[str, ...]] = dataclasses.field(default_factory=list)  # one tuple a row
+    rejected: list[tuple[str, InputError]] = dataclasses.field(default_factory=list)
+    speech_dims: set[int] = dataclasses.field(default_factory=set)
+    files: dict[str, str] = dataclasses.field(default_factory=dict)  # name -> SHA-256
+
+
+def write_shard(number: int, examples: Iterable[Example | tuple[str, InputError]], settings: Settings, directory: Path) -> Shard:
+    """Encodes the examples into shard `number` of `directory`; (id, error) pairs are inputs that could not be read.
+
+    Rows are written as they come, so that memory holds one clip; files get their names when they are complete. A shard without a
+    usable example leaves none.
+    """
+    shard = Shard(number)
+    names = {column: f"{column}-{number:05d}.array_record" for column in ("data", "audio", "speech")}
+    partial = {column: directory / f"{name}.partial" for column, name in names.items()}
+    writers = {column: ArrayRecordWriter(str(path), WRITER) for column, path in partial.items()}
+    used = set()
+    for example in examples:
+        if isinstance(example, tuple):
+            shard.rejected.append(example)
+            continue
+        try:
+            record, audio, notes = encode(example, settings)
+        except InputError as error:
+            shard.rejected.append((example.id, error))
+            continue
+        audio = audio if settings.keep_audio else None
+        row = {"data": record.to_bytes(), "audio": encode_audio(audio), "speech": encode_speech(record.speech)}
+        for column, value in row.items():
+            writers[column].write(value)
+            used |= {column} if value else set()
+        if record.speech is not None:
+            shard.speech_dims.add(record.speech.shape[1])
+        shard.rows.append(_row(record, example, number, len(shard.rows), settings))
+        shard.notes.append(notes)
+    for column, writer in writers.items():
+        writer.close()
+        if column not in used:  # no clip of this shard has it
+            partial[column].unlink()
+            continue
+        with open(partial[column], "rb") as file:
+            shard.files[names[column]] = hashlib.file_digest(file, "sha256").hexdigest()
+        os.replace(partial[column], directory / names[column])
+    return shard
+
+
+def encode(example: Example, settings: Settings) -> tuple[Record, np.ndarray | None, tuple[str, ...]]:
+    """The record of an example, its sound as fitted, and all notes on it. Raises Rejected."""
+    notes = list(example.notes)
+    audio, motion, text = example.audio, example.motion, example.text
+    _check(example, settings.space)
+    length = length_of(None if audio is None else mel_frames(len(audio)), None if motion is None else len(motion))
+    if audio is not None and motion is not None:
+        length = _common_length(length, len(motion), notes)
+    if (limit := mel_frames_of_seconds(settings.max_seconds)) < length:
+        if not settings.crop:
+            raise Rejected("too long", f"{example.id}: {length * HOP / 24_000:.2f} s, more than --max-seconds "
+                                       f"{settings.max_seconds:g}; cut it with start and end, or give --crop")  # fmt: skip
+        notes.append(f"cropped: {length * HOP / 24_000:.2f} s to {settings.max_seconds:g} s" + (", text dropped" if text else ""))
+        length, text = limit, None
+    if text and settings.tokenizer and (unknown := settings.tokenizer.unknown(text)):
+        notes.append(f"outside the vocabulary: {' '.join(sorted(unknown))} (read as id 0)")
+    mel = None
+    if audio is not None:
+        if (peak := float(np.abs(audio).max())) > 1.0:
+            notes.append(f"clipped: peak {peak:.2f}")
+        audio = np.clip(audio[: length * HOP - 1], -1.0, 1.0).astype(np.float32)
+        mel = log_mel_numpy(audio).astype(np.float16)
+    record = Record(
+        example.id, length, mel, _fit(motion, motion_frames(length), np.float32), text or None, example.speaker or None,
+        example.extra, _fit(example.speech, motion_frames(length), np.float16),
+    )  # fmt: skip
+    record.check()
+    return record, audio, tuple(notes)
+
+
+def _check(example: Example, space: MotionSpace) -> None:
+    name, audio, motion, speech = example.id, example.audio, example.motion, example.speech
+    if audio is None and motion is None:
+        raise Rejected("nothing in it", f"{name}: neither sound nor motion")
+    if example.split is not None and example.split not in SPLITS:
+        raise Rejected("bad split", f"{name}: split {example.split!r} is none of {', '.join(SPLITS)}")
+    if audio is not None and (audio.ndim != 1 or len(audio) < MIN_SAMPLES):
+        raise Rejected("too short", f"{name}: {audio.size} samples; {MIN_SAMPLES} (43 ms) are needed")
+    if audio is not None and not np.isfinite(audio).all():
+        raise Rejected("NaN samples", f"{name}: samples that are not finite numbers")
+    if motion is not None:
+        if motion.ndim != 2 or motion.shape[1] != len(space.dims) or not len(motion):
+            raise Rejected("other motion space", f"{name}: motion of shape {motion.shape} where space {space.name!r} has "
+                                                 f"{len(space.dims)} dimensions")  # fmt: skip
+        if not np.isfinite(motion).all():
+            raise Rejected("NaN motion", f"{name}: motion values that are not finite numbers")
+    if speech is not None:
+        if speech.ndim != 2 or not np.isfinite(speech).all():
+            raise Rejected("bad speech features", f"{name}: speech features must be finite numbers [frames, width]")
+        frames = motion_frames(mel_frames(len(audio))) if audio is not None else len(motion)
+        if abs(len(speech) - frames) > SLACK:
+            raise Rejected("bad speech features", f"{name}: {len(speech)} frames of speech features for {frames} of motion")
+
+
+def _common_length(length: int, have: int, notes: list[str]) -> int:
+    need = motion_frames(length)
+    if have > need + SLACK:
+        notes.append(f"motion cut: {have} frames to the {need} that the sound lasts")
+    elif need - SLACK <= have < need:
+        if need - have > 1:  # the mel has a frame more than its sound: one motion frame is owed to that
+            notes.append(f"motion padded: {have} frames to {need}, the last repeated")
+    elif have < need:
+        notes.append(f"sound cut: to the {have} frames of motion, from {need}")
+        return mel_frames_of_motion(have)
+    return length
+
+
+def _fit(x_ND: np.ndarray | None, frames: int, dtype) -> np.ndarray | None:
+    """The first `frames` rows, the last repeated where there are fewer."""
+    if x_ND is None:
+        return None
+    return x_ND[np.minimum(np.arange(frames), len(x_ND) - 1)].astype(dtype)
+
+
+def _row(record: Record, example: Example, shard: int, row: int, settings: Settings) -> dict:
+    flags = (
+        AUDIO * (record.mel is not None) | MOTION * (record.motion is not None) | TEXT * bool(record.text)
+        | SPEECH * (record.speech is not None)
+    )  # fmt: skip
+    split = example.split or split_of(record.id, settings.validation, settings.test)
+    return {"id": record.id, "length": record.length, "flags": flags, "split": split, "shard": shard, "row": row,
+            "speaker": record.speaker}  # fmt: skip
+
