@@ -24,6 +24,7 @@ class Sketch:
     points_MK2: Float[np.ndarray, "M K 2"] | None = None  # face coordinates
     mouth_K: np.ndarray | None = None  # bool: the points that are the mouth's
     lines: tuple[tuple[int, ...], ...] = ()  # points joined by a line
+    oval: tuple[int, ...] = ()  # top, left, bottom, right of the face: the outline goes through them
     head: bool = True  # draw the schematic head and lips; False: the points are a face by themselves
 
 
@@ -126,6 +127,15 @@ class Painter:
     def _points(self, sketch: Sketch, frame: int) -> None:
         points = sketch.points_MK2[frame]
         mouth = np.zeros(len(points), bool) if sketch.mouth_K is None else sketch.mouth_K
+        if sketch.oval:
+            top, left, bottom, right = points[list(sketch.oval)]
+            corners = ((top, left), (bottom, left), (bottom, right), (top, right))
+            for upright, side in corners:  # a quarter of an ellipse each, centred where the axes cross
+                centre, angle = np.array([upright[0], side[1]]), np.linspace(0, np.pi / 2, 24)[:, None]
+                self._line(centre + np.cos(angle) * (upright - centre) + np.sin(angle) * (side - centre), rgb("#6b7684"), 0.008)
+        closed = [line for line in sketch.lines if line[0] == line[-1] and mouth[list(line)].all()]
+        for line, fill in zip(closed, ("#c26a4a", "#2a0f12")):  # the outer lips, then the gap between the inner ones
+            self._draw.polygon(self._at(points[list(line)]), fill=rgb(fill))
         for line in sketch.lines:
             colour = rgb(MOTION_DARK) if mouth[list(line)].all() else rgb("#6b7684")
             self._line(points[list(line)], colour, 0.008)
