@@ -71,10 +71,9 @@ class Loader:
     def fixed_batches(self, split: str, batches: int | None = None) -> Iterator[Batch]:
         """`batches` of a split (None: all of it) in a fixed order, filled up with weight 0: for evaluation. Crops are
         those of step 0. Empty when the split is."""
-        try:
-            plan = self.plan.of_split(self.corpus.index, split)
-        except InputError:
+        if not len(self.corpus.index.select(split, self.plan.require)):
             return
+        plan = self.plan.of_split(self.corpus.index, split)
         for frames, ids, weight in plan.fixed(batches):
             yield self._read(frames, self._mine(ids), self._mine(weight), step=0)
 

@@ -86,7 +86,7 @@ class Plan:
         weights = (1.0,) * (len(starts) - 1) if weights is None else tuple(weights)
         if len(weights) != len(starts) - 1 or min(weights) <= 0:
             raise ConfigError(f"weights {weights}: one positive number for each of the {len(starts) - 1} data sets")
-        self.seed, self.split, self.crop = seed % 2**63, split, crop
+        self.seed, self.split, self.crop, self.require = seed % 2**63, split, crop, require
         self._arguments = dict(
             buckets=tuple(buckets), batch_frames=batch_frames, max_batch=max_batch, seed=seed, multiple=multiple, crop=crop,
             require=require, starts=starts, weights=weights,

@@ -11,13 +11,12 @@ MIN_RATE, MAX_RATE = 4_000, 768_000  # Hz
 
 
 def read_audio(
-    path: Path, start: float = 0.0, end: float | None = None, limit: float | None = None
+    path: Path, start: float = 0.0, end: float | None = None
 ) -> tuple[Float32[np.ndarray, "N"], list[str]]:
     """Samples in [-1, 1] at 24 kHz, and notes on what was changed.
 
     Args:
-      start, end: seconds in the file.
-      limit: seconds; of more than this only `limit` (and a little, so that the caller sees it was longer) is decoded.
+      start, end: seconds in the file; only what lies between is decoded (PyAV: up to the end).
 
     Raises:
       Rejected: no such file, no sound in it, no samples, samples that are not finite.
@@ -27,8 +26,7 @@ def read_audio(
         raise Rejected("missing file", f"{path}: no such file")
     if path.stat().st_size == 0:
         raise Rejected("empty audio", f"{path}: the file is empty")
-    stop = end if limit is None else min(start + limit + 0.5, end if end is not None else np.inf)
-    samples_NC, rate = _decode(path, start, stop)
+    samples_NC, rate = _decode(path, start, end)
     if not MIN_RATE <= rate <= MAX_RATE:
         raise Rejected("not audio", f"{path}: a sample rate of {rate} Hz")
     if not len(samples_NC):

@@ -219,8 +219,8 @@ def _template(path: Path, key: str | None) -> RawMotion:
     from jamflow_jax.motion import template
 
     try:
-        clip = template.read(path)
+        clip = template.read_template(path)
     except InputError as error:
         raise Rejected("bad template", str(error)) from None
     source = space.get("liveportrait", pose=True)
-    return RawMotion(clip.motion(source), fps=Fraction(clip.fps), names=source.dims)
+    return RawMotion(clip.motion(source), fps=clip.fps, names=source.dims)

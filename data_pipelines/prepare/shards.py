@@ -123,9 +123,9 @@ def encode(example: Example, settings: Settings) -> tuple[Record, np.ndarray | N
         length = _common_length(length, len(motion), notes)
     if (limit := mel_frames_of_seconds(settings.max_seconds)) < length:
         if not settings.crop:
-            raise Rejected("too long", f"{example.id}: {length * HOP / 24_000:.2f} s, more than --max-seconds "
-                                       f"{settings.max_seconds:g}; cut it with start and end, or give --crop")  # fmt: skip
-        notes.append(f"cropped: {length * HOP / 24_000:.2f} s to {settings.max_seconds:g} s" + (", text dropped" if text else ""))
+            wanted = "cut it with start and end, or give --crop"
+            raise Rejected("too long", f"{example.id}: more than --max-seconds {settings.max_seconds:g}; {wanted}")
+        notes.append(f"cropped: to {settings.max_seconds:g} s" + (", text dropped" if text else ""))
         length, text = limit, None
     if text and settings.tokenizer and (unknown := settings.tokenizer.unknown(text)):
         notes.append(f"outside the vocabulary: {' '.join(sorted(unknown))} (read as id 0)")

@@ -4,6 +4,7 @@ Shard k reads entries [k S, (k + 1) S), so that its bytes do not depend on who w
 """
 import concurrent.futures
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -70,19 +71,22 @@ def prepare(
 
 
 def read_example(entry: Entry, space: MotionSpace, max_gap: int, limit: float | None = None) -> Example:
-    """Reads the files of one entry. Raises Rejected."""
+    """Reads the files of one entry, of more than `limit` seconds only a little more than that. Raises Rejected."""
     notes: list[str] = []
     audio = motion = speech = None
     start = Fraction(round(entry.start * MOTION_FPS), MOTION_FPS)  # on a motion frame
+    end = entry.end
+    if limit is not None:  # a 10-hour file is not decoded to be found too long
+        end = min(float(start) + limit + 0.5, math.inf if end is None else end)
     if entry.audio:
-        audio, said = read_audio(entry.audio, float(start), entry.end, limit)
+        audio, said = read_audio(entry.audio, float(start), end)
         notes += said
     if entry.motion:
         motion, said = read_motion(entry.motion, space, entry.motion_key, entry.fps, entry.space, max_gap)
         notes += said
-        motion = _cut(motion, start, entry.end, entry.motion)
+        motion = _cut(motion, start, end, entry.motion)
     if entry.speech:
-        speech = _cut(_speech(entry.speech), start, entry.end, entry.speech)
+        speech = _cut(_speech(entry.speech), start, end, entry.speech)
     return Example(entry.id, audio, motion, entry.text, entry.speaker, entry.split, speech, entry.extra, tuple(notes))
 
 
