@@ -4,6 +4,7 @@ Parameters are float32 and cast to the computation's dtype where they are used. 
 F5-TTS starts: U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for kernels (biases start at zero here), or zeros where adaLN-zero asks.
 """
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -57,12 +58,50 @@ class Conv1d(nn.Module):
         shape = (self.width, x_BTD.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", named(uniform_init, None, None, self.axis), shape)
         bias = self.param("bias", named(nn.initializers.zeros, self.axis), (self.features,))
-        pad = self.width // 2
-        y_BTD = jax.lax.conv_general_dilated(
-            x_BTD.astype(self.dtype), kernel.astype(self.dtype), (1,), [(pad, pad)],
-            dimension_numbers=("NWC", "WIO", "NWC"), feature_group_count=self.groups,
-        )
+        x_BTD, kernel = x_BTD.astype(self.dtype), kernel.astype(self.dtype)
+        y_BTD = depthwise_conv(x_BTD, kernel) if self.groups == self.features else grouped_conv(x_BTD, kernel, self.groups)
         return y_BTD + bias.astype(self.dtype)
+
+
+def depthwise_conv(x_BTD: Float[Array, "B T D"], kernel_W1D: Float[Array, "W 1 D"]) -> Float[Array, "B T D"]:
+    """A sum of W shifted products: on a CPU the gradient takes a seventeenth of the convolution primitive's."""
+    width, frames = kernel_W1D.shape[0], x_BTD.shape[1]
+    padded = jnp.pad(x_BTD, ((0, 0), (width // 2, width // 2), (0, 0)))
+    return sum(padded[:, i : i + frames] * kernel_W1D[i, 0] for i in range(width))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def grouped_conv(x_BTD: Float[Array, "B T D"], kernel_WIE: Float[Array, "W I E"], groups: int) -> Float[Array, "B T E"]:
+    """The convolution primitive, with a backward pass of its own: XLA's kernel gradient takes 5 to 12 times as long on a CPU."""
+    pad = kernel_WIE.shape[0] // 2
+    return jax.lax.conv_general_dilated(
+        x_BTD, kernel_WIE, (1,), [(pad, pad)], dimension_numbers=("NWC", "WIO", "NWC"), feature_group_count=groups)
+
+
+def _grouped_conv_fwd(x_BTD, kernel_WIE, groups):
+    return grouped_conv(x_BTD, kernel_WIE, groups), (x_BTD, kernel_WIE)
+
+
+def _grouped_conv_bwd(groups, residuals, dy_BTE):
+    x_BTD, kernel_WIE = residuals
+    (batch, frames, _), (width, ins, features) = x_BTD.shape, kernel_WIE.shape
+    outs = features // groups
+    # inputs: the same convolution with the kernel turned round and transposed within each group
+    turned_WOD = kernel_WIE.reshape(width, ins, groups, outs)[::-1].transpose(0, 3, 2, 1).reshape(width, outs, groups * ins)
+    dx_BTD = grouped_conv(dy_BTE, turned_WOD, groups)
+    # kernel: one product over all frames per tap
+    x_BTGI = jnp.pad(x_BTD, ((0, 0), (width // 2, width // 2), (0, 0))).reshape(batch, -1, groups, ins)
+    dy_BTGO = dy_BTE.reshape(batch, frames, groups, outs)
+
+    def tap(i):
+        shifted = jax.lax.dynamic_slice_in_dim(x_BTGI, i, frames, axis=1)
+        return jnp.einsum("btgi,btgo->igo", shifted, dy_BTGO, preferred_element_type=jnp.float32)
+
+    dkernel_WIE = jax.lax.map(tap, jnp.arange(width)).reshape(kernel_WIE.shape)
+    return dx_BTD, dkernel_WIE.astype(kernel_WIE.dtype)
+
+
+grouped_conv.defvjp(_grouped_conv_fwd, _grouped_conv_bwd)
 
 
 def layer_norm(x_BTD: Float[Array, "B T D"], epsilon: float = 1e-6) -> Float[Array, "B T D"]:

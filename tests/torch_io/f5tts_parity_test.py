@@ -1,6 +1,8 @@
 """Audio-DiT against what F5-TTS's own code computed, stage by stage (float32, CPU)."""
 import json
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,6 +25,11 @@ def case(request, golden):
 
 def rows(io, row):
     return tuple(jnp.asarray(io[key][row:row + 1]) for key in ("x", "cond", "text", "time"))
+
+
+@partial(jax.jit, static_argnums=0)
+def apply(model, variables, *args, **kwargs):
+    return model.apply(variables, *args, **kwargs)
 
 
 def close(ours, theirs):
@@ -50,21 +57,21 @@ def test_every_stage_agrees(case, row):
 def test_velocities_agree_with_and_without_conditions(case, row):
     model, variables, io = case
     inputs = rows(io, row)
-    close(model.apply(variables, *inputs), io[f"velocity_row{row}"])
-    close(model.apply(variables, *inputs, drop_audio=True), io[f"velocity_drop_audio_row{row}"])
-    close(model.apply(variables, *inputs, drop_audio=True, drop_text=True), io[f"velocity_uncond_row{row}"])
+    close(apply(model, variables, *inputs), io[f"velocity_row{row}"])
+    close(apply(model, variables, *inputs, drop_audio=True), io[f"velocity_drop_audio_row{row}"])
+    close(apply(model, variables, *inputs, drop_audio=True, drop_text=True), io[f"velocity_uncond_row{row}"])
 
 
 def test_a_batch_with_lengths_agrees(case):
     model, variables, io = case
     inputs = tuple(jnp.asarray(io[key]) for key in ("x", "cond", "text", "time"))
-    close(model.apply(variables, *inputs, lengths_B=jnp.asarray(io["lens"])), io["velocity_batched_masked"])
+    close(apply(model, variables, *inputs, lengths_B=jnp.asarray(io["lens"])), io["velocity_batched_masked"])
 
 
 def test_drops_per_example_equal_drops_of_the_whole_batch(case):
     model, variables, io = case
     inputs = tuple(jnp.asarray(io[key]) for key in ("x", "cond", "text", "time"))
-    out = model.apply(variables, *inputs, drop_audio=jnp.array([True, False]), drop_text=jnp.array([True, False]))
+    out = apply(model, variables, *inputs, drop_audio=jnp.array([True, False]), drop_text=jnp.array([True, False]))
     close(out[:1], io["velocity_uncond_row0"])
     close(out[1:], io["velocity_row1"])
 
@@ -73,8 +80,8 @@ def test_drops_per_example_equal_drops_of_the_whole_batch(case):
 def test_padded_equals_alone(case, length):
     model, variables, io = case
     x, cond, text, time = (jnp.asarray(io[key]) for key in ("x", "cond", "text", "time"))
-    alone = model.apply(variables, x[:1, :length], cond[:1, :length], text[:1], time[:1])
-    batch = model.apply(variables, x, cond, text, time, lengths_B=jnp.array([length, 96]))
+    alone = apply(model, variables, x[:1, :length], cond[:1, :length], text[:1], time[:1])
+    batch = apply(model, variables, x, cond, text, time, lengths_B=jnp.array([length, 96]))
     close(batch[:1, :length], alone)
     assert not np.any(np.asarray(batch[0, length:]))
 
