@@ -91,7 +91,7 @@ class Corpus:
     """Data sets read as one: ids, speakers and splits joined, motion in one space, one vocabulary, pooled statistics.
 
     Args:
-      paths: data set directories.
+      paths: data set directories, or one.
       space: the motion space to read motion in; by default that of the first data set with motion. Data in another space
         goes through a registered converter.
 
@@ -99,7 +99,8 @@ class Corpus:
       InputError: a data set in a space without a converter to `space`; tokenizers of different kinds.
     """
 
-    def __init__(self, paths: Sequence[str | Path], space: MotionSpace | None = None):
+    def __init__(self, paths: Sequence[str | Path] | str | Path, space: MotionSpace | None = None):
+        paths = [paths] if isinstance(paths, str | Path) else paths
         self.sets = [DataSet(path) for path in paths]
         self.index, self.starts = join([data.index for data in self.sets])
         moving = [data for data in self.sets if (data.index.flags & MOTION).any()]

@@ -11,12 +11,13 @@ MIN_RATE, MAX_RATE = 4_000, 768_000  # Hz
 
 
 def read_audio(
-    path: Path, start: float = 0.0, end: float | None = None
+    path: Path, start: float = 0.0, end: float | None = None, limit: float | None = None
 ) -> tuple[Float32[np.ndarray, "N"], list[str]]:
     """Samples in [-1, 1] at 24 kHz, and notes on what was changed.
 
     Args:
       start, end: seconds in the file; only what lies between is decoded (PyAV: up to the end).
+      limit: seconds; a longer part is decoded half a second beyond it, so that the caller sees it was longer.
 
     Raises:
       Rejected: no such file, no sound in it, no samples, samples that are not finite.
@@ -26,6 +27,8 @@ def read_audio(
         raise Rejected("missing file", f"{path}: no such file")
     if path.stat().st_size == 0:
         raise Rejected("empty audio", f"{path}: the file is empty")
+    if limit is not None:
+        end = min(start + limit + 0.5, np.inf if end is None else end)
     samples_NC, rate = _decode(path, start, end)
     if not MIN_RATE <= rate <= MAX_RATE:
         raise Rejected("not audio", f"{path}: a sample rate of {rate} Hz")
