@@ -1,5 +1,6 @@
 """One run as a frozen dataclass: what a file in configs/ may set. `jamflow_jax.config.build(RunConfig, ...)` checks every field."""
 import dataclasses
+import math
 from typing import Literal
 
 from jamflow_jax.flow.objective import ObjectiveConfig
@@ -10,14 +11,14 @@ from jamflow_jax.model.config import JamFlowConfig
 class DataConfig:
     """Where batches come from. mel frames are 256 samples at 24 kHz, 93.75 a second."""
 
-    path: str = ""  # a data set made by `jamflow prepare`
+    path: str = ""  # a data set made by `jamflow prepare`; several with weights: "A=1,B=0.5"
     buckets: tuple[int, ...] = (240, 480, 960, 1440, 1920, 2880)  # static lengths in mel frames
     batch_frames: int = 38_400  # mel frames of one global batch; a bucket of T frames holds batch_frames // T examples
     max_batch: int = 64  # examples in a global batch, at most
     crop: bool = False  # crop clips longer than the largest bucket (on the 0.16 s grid) instead of leaving them out
     workers: int = 0  # Grain worker processes; 0 reads in threads of this process
     prefetch: int = 4  # batches read ahead
-    speech_features: bool = False  # feed the data set's speech features (stage 1)
+    speech_features: bool = False  # read the data set's speech features; set by stage 1 with speech = "features"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class CheckpointConfig:
 class EvaluationConfig:
     every: int = 1_000  # steps; 0: never
     batches: int = 8  # of the validation split, with fixed noise
-    ema: bool = True
+    ema: bool = True  # of the averaged parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,3 +87,23 @@ class RunConfig:
     mesh: MeshConfig = MeshConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    def __post_init__(self):
+        positive = {
+            "steps": self.steps, "log_every": self.log_every, "checkpoint.every": self.checkpoint.every,
+            "checkpoint.keep": self.checkpoint.keep, "optim.accumulate": self.optim.accumulate,
+            "optim.skip_nonfinite": self.optim.skip_nonfinite, "optim.clip": self.optim.clip,
+        }  # fmt: skip
+        for name, value in positive.items():
+            if not value > 0:
+                raise ValueError(f"{name} is {value}; it must be positive")
+        optim = self.optim
+        if not 0 <= optim.warmup < self.steps:
+            raise ValueError(f"optim.warmup of {optim.warmup:,} steps does not fit a run of {self.steps:,}")
+        if not all(math.isfinite(rate) and rate >= 0 for rate in (optim.lr, optim.audio_lr, optim.motion_lr)):
+            raise ValueError("optim.lr, optim.audio_lr and optim.motion_lr must be finite and not negative")
+        learning = (optim.audio_lr, optim.motion_lr) if self.stage == 2 else (optim.motion_lr,)
+        if not optim.lr * max(learning) > 0:
+            raise ValueError("every stream is frozen: optim.lr and one of optim.audio_lr, optim.motion_lr must be positive")
+        if not 0 <= optim.ema < 1 or not all(0 <= beta < 1 for beta in optim.betas):
+            raise ValueError(f"optim.ema {optim.ema} and optim.betas {optim.betas} must lie in [0, 1)")

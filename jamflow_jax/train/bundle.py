@@ -1,0 +1,64 @@
+"""A trained model as sample, evaluate and convert load it: from the directory of a run and nothing else."""
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from jamflow_jax.errors import InputError
+from jamflow_jax.motion.normalise import Statistics
+from jamflow_jax.motion.space import MotionSpace
+from jamflow_jax.text.tokenizer import Tokenizer
+from jamflow_jax.train import checkpoint, workdir
+from jamflow_jax.train.config import RunConfig
+from jamflow_jax.train.state import init_params, trained_streams
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """Parameters {stream: tree} and what gives their inputs and outputs a meaning."""
+
+    config: RunConfig
+    params: dict[str, Any]
+    space: MotionSpace
+    statistics: Statistics
+    tokenizer: Tokenizer
+    step: int
+
+
+def load_model(directory: str | Path, ema: bool = True, step: int | None = None) -> Model:
+    """The newest checkpoint of a run that is whole, or that of `step`, on the first device.
+
+    Args:
+      directory: the --workdir of `jamflow train`.
+      ema: the averaged parameters, else the raw ones. Frozen streams have only the latter.
+      step: a particular checkpoint.
+
+    Raises:
+      InputError: no run, or no readable checkpoint there.
+    """
+    config, space, statistics, tokenizer = workdir.read(directory)
+    found = checkpoint.steps(Path(directory) / "checkpoints")
+    if step is not None and step not in found:
+        raise InputError(f"{directory}: no checkpoint of step {step}; there are {', '.join(map(str, found)) or 'none'}")
+    reasons = []
+    for number in [step] if step is not None else found[::-1]:
+        try:
+            params = _load(Path(directory).absolute() / "checkpoints" / str(number), config, ema)
+            return Model(config, params, space, statistics, tokenizer, number)
+        except Exception as error:
+            reasons.append(f"step {number}: {(str(error).strip().splitlines() or [type(error).__name__])[0][:160]}")
+    raise InputError(f"{directory}: no readable checkpoint ({'; '.join(reasons) or 'none saved yet'})")
+
+
+def _load(path: Path, config: RunConfig, ema: bool) -> dict[str, Any]:
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    shapes = nn.unbox(jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0)))
+    abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), shapes)
+    averaged = {stream: abstract[stream] for stream in trained_streams(config)} if ema else {}
+    record = checkpoint.read_record(path)
+    if averaged.keys() == abstract.keys():
+        return checkpoint.load(path, {"averages": averaged}, record)["averages"]
+    parts = checkpoint.load(path, {"params": abstract, **({"averages": averaged} if averaged else {})}, record)
+    return {**parts["params"], **parts.get("averages", {})}

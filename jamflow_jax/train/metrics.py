@@ -1,0 +1,107 @@
+"""What a run reports: metrics.jsonl, TensorBoard and one progress line.
+
+metrics.jsonl holds only what the run's arithmetic decides, one JSON object a line: a run that was killed and resumed writes the
+same bytes as one that was not. Means run over the steps since the last line, the streams' losses weighted by their elements,
+
+    audio = sum of squared errors / number of elements,   over all steps of the interval
+
+Clock-dependent figures (steps and valid mel frames a second) go to speed.jsonl beside it.
+"""
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+Row = Mapping[str, float]  # the metrics of one step, or sums and counts of one held-out batch
+
+
+def mean_losses(rows: Sequence[Row]) -> dict[str, float]:
+    """{"audio": ..., "motion": ...} over rows of sums and counts; a stream with nothing in the loss is left out."""
+    losses = {}
+    for name in ("audio", "motion"):
+        count = math.fsum(row[f"{name}_count"] for row in rows)
+        if count > 0:
+            losses[name] = math.fsum(row[f"{name}_sum"] for row in rows) / count
+    return losses
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, float]:
+    """One line's values from the metrics of the steps since the last line; steps that were skipped are left out of the means."""
+    good = [row for row in rows if math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])]
+    means = {name: math.fsum(row[name] for row in good) / len(good) for name in ("loss", "grad_norm")} if good else {}
+    return {**means, **mean_losses(good), "lr": rows[-1]["lr"], "frames": math.fsum(row["frames"] for row in rows),
+            "skipped": rows[-1]["skipped"]}  # fmt: skip
+
+
+class MetricsLog:
+    """Appends to DIR/metrics.jsonl, DIR/speed.jsonl and DIR/tb. Lines beyond `step` are from a future that was lost: dropped."""
+
+    def __init__(self, workdir: str | Path, step: int = 0):
+        self.path = Path(workdir) / "metrics.jsonl"
+        self._keep_up_to(step)
+        self._file = open(self.path, "a", encoding="utf-8")
+        self._speed = open(Path(workdir) / "speed.jsonl", "a", encoding="utf-8")
+        self._board = SummaryWriter(str(Path(workdir) / "tb"), purge_step=step + 1)
+
+    def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        """One line, on disk when this returns: a checkpoint must never be ahead of the curve."""
+        self._file.write(json.dumps({"step": step, "split": split, **values}) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._to_board(step, split, values)
+
+    def write_speed(self, step: int, values: Mapping[str, float]) -> None:
+        """Figures that depend on the machine and the day."""
+        self._speed.write(json.dumps({"step": step, "time": time.time(), **values}) + "\n")
+        self._speed.flush()
+        self._to_board(step, "speed", values)
+
+    def close(self) -> None:
+        """Flushes everything."""
+        for file in (self._file, self._speed, self._board):
+            file.close()
+
+    def _to_board(self, step, split, values):
+        for name, value in values.items():
+            self._board.add_scalar(f"{split}/{name}", value, step)
+
+    def _keep_up_to(self, step: int) -> None:
+        if not self.path.exists():
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        if kept != lines:
+            partial = self.path.with_suffix(".partial")
+            partial.write_text("".join(kept), encoding="utf-8")
+            os.replace(partial, self.path)
+
+
+def read(workdir: str | Path, split: str = "train") -> list[dict[str, float]]:
+    """The lines of DIR/metrics.jsonl of one split ("train", "validation"), in order."""
+    lines = (Path(workdir) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [line for line in map(json.loads, lines) if line["split"] == split]
+
+
+def progress_line(step: int, steps: int, values: Mapping[str, float], steps_per_s: float, frames_per_s: float) -> str:
+    """step 1,200/20,000  audio 1.234  motion 0.567  lr 7.5e-05  3.20 steps/s  45,000 frames/s  1 h 38 min left"""
+    losses = "  ".join(f"{name} {values[name]:.4f}" for name in ("audio", "motion") if name in values)
+    skipped = f"  skipped {values['skipped']:.0f}" if values["skipped"] else ""
+    left = time_left((steps - step) / steps_per_s) if steps_per_s > 0 else "?"
+    return (f"step {step:,}/{steps:,}  {losses}  lr {values['lr']:.2g}{skipped}  {steps_per_s:.2f} steps/s  "
+            f"{frames_per_s:,.0f} frames/s  {left} left")  # fmt: skip
+
+
+def time_left(seconds: float) -> str:
+    """A duration as people say it: 45 s, 12 min, 3 h 05 min, 2 d 4 h."""
+    minutes, hours = round(seconds / 60), int(seconds // 3600)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{hours // 24} d {hours % 24} h"

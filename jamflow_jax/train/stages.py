@@ -1,0 +1,92 @@
+"""Where parameters start: a stage-1 run, an F5-TTS checkpoint, a whole run, or nothing.
+
+Stage 1 concatenates speech features to Motion-DiT's input, [noisy; context; rest; speech]; in stage 2 motion hears through joint
+attention, so the rows of the input matrix that read the features are dropped.
+"""
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jamflow_jax.errors import ConfigError
+from jamflow_jax.model.config import AudioConfig, JamFlowConfig
+from jamflow_jax.train.bundle import Model, load_model
+from jamflow_jax.train.config import RunConfig
+
+# Our field -> that of F5-TTS's `model.arch`.
+_F5_FIELDS = {
+    "width": "dim", "depth": "depth", "heads": "heads", "head_dim": "dim_head", "ff_mult": "ff_mult", "mel_dim": "mel_dim",
+    "text_vocab": "text_num_embeds", "text_width": "text_dim", "text_layers": "conv_layers", "qk_norm": "qk_norm",
+    "text_mask_padding": "text_mask_padding", "rope_heads": "pe_attn_head", "long_skip": "long_skip_connection",
+}
+
+
+def starting_params(config: RunConfig) -> dict[str, Any]:
+    """{stream: host arrays} for the streams `config.init` names a start for; `run` first, then `audio` and `motion` over it.
+
+    Raises:
+      ConfigError: a source that does not fit the run; InputError: one that cannot be read.
+    """
+    init = config.init
+    given: dict[str, Any] = {}
+    if init.run:
+        model = load_model(init.run)
+        if model.config.stage != config.stage:
+            raise ConfigError(f"config.init.run: {init.run} is a run of stage {model.config.stage}, this one is of {config.stage}")
+        given |= jax.device_get(model.params)
+    if init.audio:
+        if config.stage == 1:
+            raise ConfigError("config.init.audio: stage 1 has no audio stream")
+        given["audio"] = _audio(init.audio, config.model.audio)
+    if init.motion:
+        given["motion"] = _motion(load_model(init.motion), config)
+    return given
+
+
+def fit_to_data(
+    model: JamFlowConfig, *, mouth_dim: int, rest_dim: int, text_vocab: int, speech_dim: int
+) -> tuple[JamFlowConfig, list[str]]:
+    """The model with the dimensions that the data decides, and a line for each that this changed.
+
+    A field left at 0 or at its default is filled in; one that was set must agree.
+
+    Raises:
+      ConfigError: a field was set to something else than the data has.
+    """
+    default = JamFlowConfig()
+    wanted = {"audio": {"text_vocab": text_vocab},
+              "motion": {"mouth_dim": mouth_dim, "rest_dim": rest_dim, "speech_dim": speech_dim}}  # fmt: skip
+    said, filled = [], {}
+    for stream, fields in wanted.items():
+        now = getattr(model, stream)
+        for name, value in fields.items():
+            old = getattr(now, name)
+            if old not in (0, value, getattr(getattr(default, stream), name)):
+                raise ConfigError(f"config.model.{stream}.{name} is {old}, the data set has {value}; leave it out")
+            if old != value:
+                said.append(f"model.{stream}.{name} = {value}, from the data set")
+        filled[stream] = dataclasses.replace(now, **fields)
+    return dataclasses.replace(model, **filled), said
+
+
+def _audio(source: str, config: AudioConfig) -> dict[str, Any]:
+    if Path(source).is_dir():
+        model = load_model(source)
+        if "audio" not in model.params:
+            raise ConfigError(f"config.init.audio: {source} is a stage-1 run, it has no audio stream")
+        return jax.device_get(model.params["audio"])
+    from jamflow_jax.torch_io import f5tts
+
+    return f5tts.load(source, {f5: getattr(config, ours) for ours, f5 in _F5_FIELDS.items()})[1]
+
+
+def _motion(model: Model, config: RunConfig) -> dict[str, Any]:
+    params = jax.device_get(model.params["motion"])
+    speech = model.config.model.motion.speech_dim
+    if config.stage == 2 and model.config.stage == 1 and speech:
+        proj = params["input"]["proj"]
+        rows = np.asarray(proj["kernel"])[:-speech]
+        params = {**params, "input": {**params["input"], "proj": {**proj, "kernel": rows}}}
+    return params

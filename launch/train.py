@@ -1,0 +1,119 @@
+"""Trains a model, or goes on with one: the same command again resumes.
+
+    jamflow train --config configs/x.py [--config.optim.lr=1e-4 ...] --workdir DIR
+
+DIR becomes self-contained: config, motion space, vocabulary, statistics, checkpoints, metrics.jsonl, TensorBoard.
+SIGTERM or Ctrl-C saves and stops; so does a kill, but for the steps since the last checkpoint.
+"""
+import argparse
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+from launch.exits import CLEAN, SOME_REJECTED, WRONG_USAGE, one_line_errors
+
+
+@one_line_errors
+def main(argv: list[str]) -> int:
+    options, overrides = _parser().parse_known_args(argv)
+
+    from launch import run_config
+
+    config = run_config.load(options.config, overrides)
+    return train(config, Path(options.workdir))
+
+
+def train(config, workdir: Path) -> int:
+    """Opens the data a RunConfig names, fits the model's dimensions to it, and trains in `workdir`; returns the exit code."""
+    import jax
+
+    _use_compile_cache()
+    from data_pipelines.loader import open_loader
+    from jamflow_jax.parallel.mesh import batch_shards, make_mesh, start_processes
+    from jamflow_jax.timeline import MEL_BINS
+    from jamflow_jax.train import checkpoint, loop, stages
+    from jamflow_jax.train import workdir as run_directory
+
+    start_processes()
+    first = jax.process_index() == 0
+    say = _say if first else (lambda line: None)
+
+    # --- devices and data
+    mesh = make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
+    features = config.stage == 1 and config.speech == "features"
+    reading = dataclasses.replace(config.data, speech_features=features)
+    loader = open_loader(
+        reading, config.seed, "train", jax.process_index(), jax.process_count(),
+        multiple=batch_shards(mesh) * config.optim.accumulate, require=("motion",) if config.stage == 1 else (),
+    )  # fmt: skip
+    corpus = loader.corpus
+
+    # --- the model's dimensions follow the data
+    model, filled = stages.fit_to_data(
+        config.model,
+        mouth_dim=corpus.space.mouth_dim, rest_dim=corpus.space.rest_dim, text_vocab=corpus.tokenizer.vocab_size,
+        speech_dim=0 if config.stage == 2 else corpus.speech_dim if features else MEL_BINS,
+    )  # fmt: skip
+    config = dataclasses.replace(config, model=model)
+
+    # --- say what is about to happen
+    say(f"data: {config.data.path}: {len(corpus.index):,} clips, {corpus.index.seconds('train') / 3600:.2f} h to train on, "
+        f"motion space {corpus.space.name}, {corpus.tokenizer.vocab_size} {corpus.tokenizer.kind} tokens")  # fmt: skip
+    for line in loader.plan.describe(corpus.index).splitlines():
+        say(f"  {line}")
+    shape = ", ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
+    say(f"devices: {len(jax.devices())} x {jax.devices()[0].device_kind} ({shape})")
+    for line in filled:
+        say(line)
+    say(f"model: stage {config.stage}, parameters:")
+
+    # --- train
+    if first and not checkpoint.steps(workdir / "checkpoints"):
+        run_directory.write(workdir, config, corpus.space, corpus.statistics, corpus.tokenizer)
+    data = loop.Data(
+        loader, lambda: loader.fixed_batches("validation", config.evaluation.batches),
+        corpus.statistics.mouth(corpus.space).live, loader.plan.fingerprint(),
+    )  # fmt: skip
+    outcome = loop.run(config, data, mesh, workdir, lambda: stages.starting_params(config), say)
+    if outcome.interrupted:
+        say(f"stopped and saved at step {outcome.step:,}; the same command goes on from there")
+    else:
+        if first:  # a resumed run may have been given more steps
+            run_directory.write(workdir, config, corpus.space, corpus.statistics, corpus.tokenizer)
+        say(f"done: {outcome.step:,} steps in {workdir}")
+    if loader.damaged:
+        say(f"{len(loader.damaged)} damaged records were left out; the first: {next(iter(loader.damaged.values()))}")
+    return SOME_REJECTED if loader.damaged else CLEAN
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(WRONG_USAGE)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="jamflow train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser.add_argument("--config", required=True, metavar="FILE", help="a config file, or the name of one in the package (base)")
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="where the run lives")
+    parser.add_argument("--config.FIELD", metavar="VALUE", dest="_", help="any field of the config (docs/configuration.md)")
+    return parser
+
+
+def _use_compile_cache() -> None:
+    """Compiled programs are kept between runs, in JAX_COMPILATION_CACHE_DIR or ~/.cache/jamflow."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(home / "jamflow" / "xla"))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
