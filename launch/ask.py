@@ -10,6 +10,7 @@ and choose what is wanted.
 import dataclasses
 import difflib
 import math
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,6 +57,7 @@ class Ask:
     audio: str | None = None
     motion: str | None = None
     rest: str | None = None
+    truth: str | None = None
     no_rest: bool = False
     duration: float | None = None
     speed: float = 1.0
@@ -73,19 +75,20 @@ class Ask:
         """`base` with the fields of one line of a requests file; its paths are relative to `folder`."""
         if not isinstance(fields, dict):
             raise InputError(f"a JSON object is needed, not {fields!r}"[:120])
-        kinds = {f.name: f.type for f in dataclasses.fields(cls)}
+        hints = typing.get_type_hints(cls)
+        kinds = {name: (typing.get_args(hint) or (hint,))[0] for name, hint in hints.items()}  # X | None -> X
         for name, value in fields.items():
             if name not in kinds:
                 near = difflib.get_close_matches(name, kinds, n=1)
                 raise InputError(f"unknown field {name!r}" + (f", did you mean {near[0]!r}?" if near else ""))
-            good = {"str": str, "bool": bool, "int": int, "float": (int, float)}[kinds[name].split()[0]]
+            good = (int, float) if kinds[name] is float else kinds[name]
             if value is not None and (not isinstance(value, good) or (isinstance(value, bool) and good is not bool)):
-                raise InputError(f"{name} = {value!r} is no {kinds[name].split()[0]}")
+                raise InputError(f"{name} = {value!r} is no {kinds[name].__name__}")
         paths = {name: str(folder / fields[name]) for name in FILES if fields.get(name)}
-        return dataclasses.replace(base, **{name: v for name, v in fields.items() if v is not None}, **paths)
+        return dataclasses.replace(base, **{name: v for name, v in fields.items() if v is not None} | paths)
 
 
-FILES = ("ref_audio", "ref_motion", "audio", "motion", "rest")
+FILES = ("ref_audio", "ref_motion", "audio", "motion", "rest", "truth")
 
 
 @dataclasses.dataclass(eq=False)
@@ -102,6 +105,7 @@ class Question:
     motion_MD: np.ndarray | None  # the given motion, raw units
     motion_given_M: np.ndarray
     rest_MR: np.ndarray | None  # raw units
+    truth_MD: np.ndarray | None = None  # to compare with
     notes: tuple[str, ...] = ()
 
 
@@ -185,7 +189,10 @@ def read(ask: Ask, model) -> Question:
     )  # fmt: skip
     if model.config.stage == 1:
         stage_one(request, model, want)
-    return Question(ask, request, prefix, length, audio_N, mel_TF, mel_given_T, motion_MD, motion_given_M, rest_MR, tuple(notes))
+    truth_MD = moving(ask.truth) if ask.truth else None
+    return Question(
+        ask, request, prefix, length, audio_N, mel_TF, mel_given_T, motion_MD, motion_given_M, rest_MR, truth_MD, tuple(notes)
+    )
 
 
 def spans(text: str | None, what: str) -> list[tuple[float, float]]:

@@ -2,8 +2,8 @@
 
     jamflow evaluate --model RUN --data DIR [--split test] [--clips N] [--guidance 2]
 
-Audio -> motion: one sample per clip, from its sound alone (no text; --rest gives the rest of the face too), guidance fixed beforehand. The
-training split makes the mean curve and trains the ridge. Writes RUN/evaluation/audio-to-motion-SPLIT.json and .md.
+Audio -> motion: one sample per clip, from its sound alone (no text; --rest gives the rest of the face too), guidance fixed
+beforehand. The training split makes the mean curve and trains the ridge. Writes RUN/evaluation/audio-to-motion-SPLIT.json and .md.
 """
 import argparse
 import json
@@ -32,7 +32,9 @@ def main(argv: list[str]) -> int:
     from jamflow_jax.errors import InputError
     from jamflow_jax.evaluate.mouth import opening_curve, pearson, score
     from jamflow_jax.train.bundle import load_model
+    from launch.compile_cache import use_compile_cache
 
+    use_compile_cache()
     model = load_model(options.model, ema=not options.raw, step=options.step)
     corpus = Corpus(options.data, model.space)
     test, damaged = _clips(corpus, options.split, options.clips)
@@ -61,8 +63,9 @@ def main(argv: list[str]) -> int:
     print(f"generated {result['seconds_of_motion']:.1f} s of motion in {seconds:.1f} s")
     out = Path(options.out or Path(options.model) / "evaluation")
     stem = f"{options.task}-{options.split}"
-    command = f"`jamflow evaluate --model {options.model} --data {','.join(options.data)} --split {options.split}`, step {model.step:,}"
-    write_text(out / f"{stem}.md", f"{table.markdown()}\n\n{command}, {config.steps} {config.method} steps, guidance {options.guidance}.\n")
+    command = f"`jamflow evaluate --model {options.model} --data {','.join(options.data)} --split {options.split}`"
+    settings = f"step {model.step:,}, {config.steps} {config.method} steps, guidance {options.guidance}"
+    write_text(out / f"{stem}.md", f"{table.markdown()}\n\n{command}, {settings}.\n")
     write_text(out / f"{stem}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     print(f"  {out / stem}.json\n  {out / stem}.md")
     return SOME_REJECTED if damaged + damaged_too else CLEAN
@@ -88,7 +91,7 @@ def generate_motion(model, records: list, config, rest: bool, seed: int) -> list
 
 
 def _clips(corpus, split: str, most: int | None) -> tuple[list[tuple], int]:
-    """[(record, evaluate.mouth.Clip)] of a split's clips with sound and motion, evenly spread if there are more than `most`; damaged ones."""
+    """[(record, mouth.Clip)] of a split's clips with sound and motion, evenly spread if more than `most`; how many are damaged."""
     from jamflow_jax.errors import InputError
     from jamflow_jax.evaluate.mouth import Clip, opening_curve
 
@@ -114,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jamflow evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--model", required=True, metavar="RUN", help="the --workdir of a training run")
-    parser.add_argument("--data", required=True, type=lambda text: text.split(","), metavar="DIR", help="a data set (or several, a,b)")
+    parser.add_argument("--data", required=True, type=lambda text: text.split(","), metavar="DIR", help="a data set, or several")
     parser.add_argument("--split", default="test", choices=("test", "validation", "train"))
     parser.add_argument("--task", default="audio-to-motion", choices=("audio-to-motion",))
     parser.add_argument("--clips", type=int, metavar="N", help="at most this many, evenly spread (default: all)")

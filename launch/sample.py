@@ -16,6 +16,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,9 @@ def main(argv: list[str]) -> int:
     lines = [(base.name, base)] if options.requests is None else read_requests(options.requests, base)
 
     from jamflow_jax.train.bundle import load_model
+    from launch.compile_cache import use_compile_cache
 
+    use_compile_cache()
     model = load_model(options.model, ema=not options.raw, step=options.step)
     print(f"model: {options.model}, step {model.step:,}, motion space {model.space.name}", flush=True)
     kinds = tuple(kind for kind in KINDS if kind in options.files)
@@ -61,7 +64,7 @@ def main(argv: list[str]) -> int:
     return NOTHING_USABLE if not done else SOME_REJECTED if rejected else CLEAN
 
 
-def answer(model, questions: list[Question], config) -> list[Clip]:
+def answer(model, questions: list[Question], config) -> Iterator[Clip]:
     """Generates questions (`ask.read`) with a SampleConfig and puts each result together as a Clip."""
     from jamflow_jax.flow.generate import generate
 
@@ -69,13 +72,14 @@ def answer(model, questions: list[Question], config) -> list[Clip]:
         for note in question.notes:
             print(f"note: {question.ask.name}: {note}", file=sys.stderr)
     if not questions:
-        return []
+        return
     start = time.perf_counter()
     results = generate(model.config.model, model.params, [question.request for question in questions], config)
     seconds = time.perf_counter() - start
     length = sum(question.request.length for question in questions) * 256 / 24_000
     print(f"{len(questions)} request{'s' * (len(questions) > 1)}, {length:.1f} s, generated in {seconds:.1f} s", flush=True)
-    return [finish(model, question, result, config) for question, result in zip(questions, results)]
+    for question, result in zip(questions, results):
+        yield finish(model, question, result, config)
 
 
 def finish(model, question: Question, result, config) -> Clip:
@@ -99,22 +103,26 @@ def finish(model, question: Question, result, config) -> Clip:
         else:
             mouth = model.statistics.mouth(space).denormalise(result.mouth)[question.prefix * CROP_MOTION // CROP_MEL :]
             motion_MD = space.merge(mouth, question.rest_MR, base).astype(np.float32)
-            given = np.flatnonzero(question.motion_given_M)
-            motion_MD[np.ix_(given, space.mouth)] = question.motion_MD[np.ix_(given, space.mouth)]
+            if question.motion_given_M.any():  # as it was handed in, dead dimensions too
+                given = np.ix_(np.flatnonzero(question.motion_given_M), space.mouth)
+                motion_MD[given] = question.motion_MD[given]
     facts = {
         "request": {name: value for name, value in dataclasses.asdict(question.ask).items() if value not in (None, False)},
         "step": model.step, "seed": request.seed, "sample": to_dict(config), "reference_mel_frames": question.prefix,
     }  # fmt: skip
     return Clip(
         question.ask.name, question.ask.text or question.ask.name, audio_N, mel_TF, question.mel_given_T, motion_MD,
-        question.motion_given_M, space, truth(model, question, motion_MD), facts,
+        question.motion_given_M, space, truth(question, motion_MD), facts,
     )  # fmt: skip
 
 
-def truth(model, question: Question, motion_MD: np.ndarray | None) -> np.ndarray | None:
-    """Where only spans of a given motion were known, the whole of it: the picture shows what was there before."""
-    partial = question.motion_MD is not None and not question.motion_given_M.all()
-    return question.motion_MD if partial and motion_MD is not None else None
+def truth(question: Question, motion_MD: np.ndarray | None) -> np.ndarray | None:
+    """What the pictures show in grey: `--truth`, or what was there before a given motion was edited."""
+    if motion_MD is None or question.motion_given_M.all():
+        return None
+    if question.truth_MD is not None:
+        return question.truth_MD[: len(motion_MD)]
+    return question.motion_MD
 
 
 def sound(mel_TF: np.ndarray, question: Question, whole: bool) -> np.ndarray:
@@ -238,6 +246,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--audio", metavar="FILE", help="given speech: any sound file, or the sound of a video")
     ask.add_argument("--motion", metavar="FILE", help="given motion: .npz, .npy, .csv or LivePortrait .pkl")
     ask.add_argument("--rest", metavar="FILE", help="motion whose other dimensions (not the mouth) condition; default: --motion's")
+    ask.add_argument("--truth", metavar="FILE", help="the true motion, where it is known: drawn in grey, not used otherwise")
     ask.add_argument("--no-rest", action="store_true", help="do without them")
     ask.add_argument("--duration", type=float, metavar="S", help="seconds of the result")
     ask.add_argument("--speed", type=float, default=1.0, help="2 speaks twice as fast (default 1)")
