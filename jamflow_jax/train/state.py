@@ -83,12 +83,15 @@ def initialise(config: RunConfig, mesh: Mesh, given: dict[str, Any] | None = Non
       ConfigError: a given array of another name or shape; the message names the first.
     """
     shapes, places = layout(config, mesh)
-    fresh = jax.jit(lambda key: nn.unbox(init_params(config, key)), out_shardings=places.params)(jax.random.key(config.seed))
-    for stream, tree in (given or {}).items():
+    key = jax.random.key(config.seed)
+    if not given:
+        return jax.jit(lambda key: nn.unbox(create(config, init_params(config, key))), out_shardings=places)(key)
+    params = jax.jit(lambda key: nn.unbox(init_params(config, key)), out_shardings=places.params)(key)
+    for stream, tree in given.items():
         _check(shapes.params[stream], tree, stream)
-        fresh[stream] = jax.device_put(jax.tree.map(lambda x, s: jnp.asarray(x, s.dtype), tree, shapes.params[stream]),
-                                       places.params[stream])  # fmt: skip
-    return jax.jit(lambda params: create(config, params), out_shardings=places, donate_argnums=0)(fresh)
+        tree = jax.tree.map(lambda x, s: jnp.asarray(x, s.dtype), tree, shapes.params[stream])
+        params[stream] = jax.device_put(tree, places.params[stream])
+    return jax.jit(lambda params: create(config, params), out_shardings=places, donate_argnums=0)(params)
 
 
 def ema_decay(limit: float, updates: Int[Array, ""]) -> Float[Array, ""]:

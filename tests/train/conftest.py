@@ -1,6 +1,8 @@
 """A run small enough for a second: tiny streams, batches of random frames made from the step number."""
 import dataclasses
+from collections.abc import Callable
 
+import jax
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ TINY = {
     "steps": 12,
     "log_every": 5,  # does not divide the checkpoint interval: pending metrics must survive
     "model": {"audio": {**TRUNK, "text_vocab": 7, "text_width": 16, "text_layers": 1},
-              "motion": {**TRUNK, "mouth_dim": 3, "rest_dim": 2}},
+              "motion": {**TRUNK, "mouth_dim": 3, "rest_dim": 2}, "joint_layers": (0, 1)},
     "optim": {"lr": 1e-2, "warmup": 2, "ema": 0.9},
     "checkpoint": {"every": 3, "keep": 2},
     "evaluation": {"every": 6, "batches": 1},
@@ -38,15 +40,29 @@ def make_batch(step: int, size: int = 4, frames: int = 30, has_motion: bool = Tr
     }  # fmt: skip
 
 
+@pytest.fixture(scope="package", autouse=True)
+def quick_compilation(tmp_path_factory):
+    """Most tests here run the same few programs, for a few steps: compile each once, and without much effort."""
+    changes = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")), "jax_disable_most_optimizations": True,
+               "jax_persistent_cache_min_compile_time_secs": 0.5}  # fmt: skip
+    before = {name: jax.config.values[name] for name in changes}
+    for name, value in changes.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
 @dataclasses.dataclass
 class FakeSource:
-    """Alternates two bucket shapes and, every fourth step, speech alone."""
+    """Batches by step number; `before(step)` is called first, to interrupt a run where a test wants it."""
 
-    def batch(self, step: int):
-        return make_batch(step, frames=30 if step % 2 else 45, has_motion=step % 4 != 3)
+    before: Callable[[int], None] = lambda step: None
 
     def iterate(self, start: int, stop: int | None = None):
-        return map(self.batch, range(start, stop))
+        for step in range(start, stop):
+            self.before(step)
+            yield make_batch(step)
 
 
 @pytest.fixture
@@ -72,4 +88,4 @@ def live():
 
 @pytest.fixture
 def source():
-    return FakeSource()
+    return FakeSource

@@ -128,17 +128,15 @@ def test_stage_one_trains_motion_on_speech(tiny, batch, live, speech):
 
 
 def test_held_out_losses_have_fixed_noise_and_no_dropout(tiny, batch, live):
-    config = tiny(model={"audio": {**_trunk(), "dropout": 0.5}, "motion": {**_trunk(), "mouth_dim": 3, "rest_dim": 2, "dropout": 0.5}})
+    config = tiny()
+    noisy = {name: dataclasses.replace(getattr(config.model, name), dropout=0.5) for name in BOTH}
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, **noisy))
     mesh = make_mesh(devices=jax.devices()[:1])
     with jax.set_mesh(mesh):
         state = initialise(config, mesh)
         evaluate = make_evaluation_step(config, mesh, live)
         data = put_batch(batch(0), mesh)
         assert jax.device_get(evaluate(state.params, data, BOTH)) == jax.device_get(evaluate(state.params, data, BOTH))
-
-
-def _trunk():
-    return {"width": 32, "depth": 2, "heads": 2, "head_dim": 16}
 
 
 def test_activations_are_constrained(tiny, batch, live):

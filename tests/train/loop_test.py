@@ -1,0 +1,193 @@
+"""The loop: a run that was stopped, killed or damaged gives the same bytes as one that was not."""
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jamflow_jax.errors import ConfigError, InputError
+from jamflow_jax.parallel.mesh import make_mesh
+from jamflow_jax.train import loop, metrics
+from jamflow_jax.train.checkpoint import steps
+
+
+class Killed(BaseException):
+    """Nothing catches it."""
+
+
+def kill_at(number):
+    def before(step):
+        if step == number:
+            raise Killed
+
+    return before
+
+
+@pytest.fixture
+def run(source, batch, live):
+    """run(config, workdir, before=..., fingerprint=...) -> (outcome, lines said)."""
+
+    def call(config, workdir, before=lambda step: None, fingerprint="f", **options):
+        said = []
+        data = loop.Data(source(before), lambda: [batch(1000)], live, fingerprint)
+        Path(workdir).mkdir(exist_ok=True)
+        mesh = make_mesh(devices=jax.devices()[:1])
+        return loop.run(config, data, mesh, workdir, say=said.append, **options), said
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def whole_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture
+def whole(run, tiny, whole_folder):
+    """The directory of a run of 12 steps that nothing happened to (made once)."""
+    if not (whole_folder / "metrics.jsonl").exists():
+        run(tiny(), whole_folder)
+    return whole_folder
+
+
+def curve(workdir):
+    return (Path(workdir) / "metrics.jsonl").read_text()
+
+
+def test_what_a_run_leaves(whole):
+    assert steps(whole / "checkpoints") == [9, 12]
+    assert [line["step"] for line in metrics.read(whole)] == [5, 10, 12]
+    assert [line["step"] for line in metrics.read(whole, "validation")] == [6, 12]
+    assert {"audio", "motion", "loss", "grad_norm", "lr", "frames", "skipped"} <= set(metrics.read(whole)[0])
+    assert any((whole / "tb").iterdir()) and (whole / "speed.jsonl").exists()
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("at", [pytest.param(0, marks=SLOW), 2, pytest.param(4, marks=SLOW), 7])
+def test_killed_anywhere_the_curve_is_the_same(run, tiny, whole, tmp_path, at):
+    """Before the first checkpoint, after it, and with the metrics of two steps pending in it."""
+    with pytest.raises(Killed):
+        run(tiny(), tmp_path, kill_at(at))
+    outcome, said = run(tiny(), tmp_path)
+    assert (outcome.step, outcome.interrupted) == (12, False)
+    assert curve(tmp_path) == curve(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=SLOW)])
+def test_a_signal_saves_and_stops(run, tiny, whole, tmp_path, number):
+    outcome, _ = run(tiny(), tmp_path, lambda step: os.kill(os.getpid(), number) if step == 4 else None)
+    assert outcome == loop.Outcome(5, True)
+    assert steps(tmp_path / "checkpoints")[-1] == 5
+    run(tiny(), tmp_path)
+    assert curve(tmp_path) == curve(whole)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # handlers are put back
+
+
+def test_a_finished_run_does_nothing(run, tiny, whole):
+    before = curve(whole)
+    outcome, _ = run(tiny(), whole, kill_at(0))
+    assert outcome == loop.Outcome(12, False) and curve(whole) == before
+
+
+@SLOW
+def test_more_steps_go_on(run, tiny, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    outcome, said = run(tiny(steps=14), tmp_path / "run")
+    assert outcome.step == 14 and any("config.steps: 12 before, 14 now" in line for line in said)
+
+
+def test_another_config_or_other_data_is_refused(run, tiny, whole):
+    with pytest.raises(ConfigError, match=r"config\.optim\.lr: .* made with 0\.01, this run has 0\.1"):
+        run(tiny(optim={"lr": 0.1}), whole)
+    with pytest.raises(InputError, match="the data has changed"):
+        run(tiny(), whole, fingerprint="g")
+
+
+def flip(workdir, step):
+    """Damages one byte in the largest file of a checkpoint."""
+    files = [path for path in (workdir / "checkpoints" / str(step) / "params").rglob("*") if path.is_file()]
+    largest = max(files, key=lambda path: path.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    largest.write_bytes(data)
+
+
+def truncate(workdir, step):
+    for path in (workdir / "checkpoints" / str(step)).rglob("*"):
+        if path.is_file() and path.name != "_CHECKPOINT_METADATA":
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(workdir, step):
+    shutil.rmtree(workdir / "checkpoints" / str(step))
+    (workdir / "checkpoints" / str(step)).mkdir()
+
+
+@pytest.mark.parametrize("harm", [flip, pytest.param(truncate, marks=SLOW), empty])
+def test_a_damaged_checkpoint_is_left_for_the_one_before(run, tiny, whole, tmp_path, harm):
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    harm(workdir, 12)
+    outcome, said = run(tiny(), workdir)
+    assert any("12 is damaged" in line for line in said) and any("step 9" in line for line in said)
+    assert outcome.step == 12 and curve(workdir) == curve(whole)
+    assert (workdir / "damaged" / "12").exists()
+
+
+def test_no_whole_checkpoint_is_an_error_not_a_fresh_start(run, tiny, whole, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(whole, workdir)
+    flip(workdir, 9), flip(workdir, 12)
+    with pytest.raises(InputError, match="none of its 2 checkpoints is whole"):
+        run(tiny(), workdir)
+
+
+def test_a_gradient_that_stays_nonfinite_stops_the_run(tiny, batch, live, tmp_path):
+    class Bad:
+        def iterate(self, start, stop=None):
+            for step in range(start, stop):
+                data = batch(step)
+                data["mel"][:] = np.nan
+                yield data
+
+    data = loop.Data(Bad(), lambda: [], live, "f")
+    with pytest.raises(InputError, match="not finite 3 times in a row"):
+        loop.run(tiny(optim={"skip_nonfinite": 3}), data, make_mesh(devices=jax.devices()[:1]), tmp_path, say=lambda line: None)
+
+
+SCRIPT = """
+import importlib.util, os, signal, sys
+spec = importlib.util.spec_from_file_location("fakes", sys.argv[1]); fakes = importlib.util.module_from_spec(spec)
+sys.modules["fakes"] = fakes
+spec.loader.exec_module(fakes)
+import jax
+jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_compilation_cache_dir", sys.argv[4])
+from jamflow_jax.config import build
+from jamflow_jax.parallel.mesh import make_mesh
+from jamflow_jax.train import loop
+from jamflow_jax.train.config import RunConfig
+before = lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == int(sys.argv[3]) else None
+data = loop.Data(fakes.FakeSource(before), lambda: [fakes.make_batch(1000)], fakes.LIVE, "f")
+loop.run(build(RunConfig, fakes.TINY), data, make_mesh(), sys.argv[2])
+"""
+
+
+def test_sigkill(run, tiny, whole, tmp_path):
+    """A real kill at step 7 of another process; the run is finished in this one."""
+    cache = jax.config.jax_compilation_cache_dir
+    words = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent / "conftest.py"), str(tmp_path), "7", cache]
+    done = subprocess.run(words, env={**os.environ, "JAX_PLATFORMS": "cpu"}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    assert "warn" not in (done.stdout + done.stderr).lower()
+    outcome, said = run(tiny(), tmp_path)
+    assert curve(tmp_path) == curve(whole)
+    assert all("nan" not in line for line in curve(tmp_path).splitlines()) and json.loads(curve(tmp_path).splitlines()[0])
