@@ -7,7 +7,6 @@ SIGTERM or Ctrl-C saves and stops; so does a kill, but for the steps since the l
 """
 import argparse
 import dataclasses
-import os
 import sys
 from pathlib import Path
 
@@ -28,13 +27,14 @@ def train(config, workdir: Path) -> int:
     """Opens the data a RunConfig names, fits the model's dimensions to it, and trains in `workdir`; returns the exit code."""
     import jax
 
-    _use_compile_cache()
     from data_pipelines.loader import open_loader
     from jamflow_jax.parallel.mesh import batch_shards, make_mesh, start_processes
     from jamflow_jax.timeline import MEL_BINS
     from jamflow_jax.train import checkpoint, loop, stages
     from jamflow_jax.train import workdir as run_directory
+    from launch.compile_cache import use_compile_cache
 
+    use_compile_cache()
     start_processes()
     first = jax.process_index() == 0
     say = _say if first else (lambda line: None)
@@ -100,15 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workdir", required=True, metavar="DIR", help="where the run lives")
     parser.add_argument("--config.FIELD", metavar="VALUE", dest="_", help="any field of the config (docs/configuration.md)")
     return parser
-
-
-def _use_compile_cache() -> None:
-    """Compiled programs are kept between runs, in JAX_COMPILATION_CACHE_DIR or ~/.cache/jamflow."""
-    import jax
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(home / "jamflow" / "xla"))
 
 
 def _say(line: str) -> None:
