@@ -34,14 +34,6 @@ def params():
     return random_like(init, CONFIG)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """The programs here are tiny and many: compiling them is what takes the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def mel(frames=T):
     return np.random.default_rng(1).normal(size=(frames, 6)).astype(np.float32)
 

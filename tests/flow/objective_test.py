@@ -79,7 +79,7 @@ def test_a_longer_bucket_and_filler_rows_change_nothing():
 
 
 def test_context_never_shows_a_hidden_frame():
-    data = batch([60] * 64, 60)
+    data = batch([60] * 300, 60)
     drawn = drawn_for(data)
     told = objective.conditions(drawn, data)
     assert not np.any(np.array(told.audio_context_BTF)[np.array(drawn.audio_span_BT)])
@@ -139,8 +139,8 @@ def test_means_and_weights():
 
 def test_stage_one_needs_only_speech_and_motion():
     """Motion-DiT alone: speech is dropped with the audio, and a stream without velocity is not in the loss."""
-    data = batch([60] * 50, 60)
-    data["speech"] = np.ones((50, 16, 2), np.float32)
+    data = batch([60] * 300, 60)
+    data["speech"] = np.ones((300, 16, 2), np.float32)
     data["has_audio"][:5] = False
     drawn = drawn_for(data, ObjectiveConfig(hide_probs=(0, 1, 0)))
 
@@ -155,7 +155,7 @@ def test_stage_one_needs_only_speech_and_motion():
 
 def test_pooled_mean_is_the_golden_kind():
     """sum / count over two microbatches is the mean over all their elements, not the mean of means."""
-    data = [batch([60, 45], 60), batch([15], 60)]
+    data = [batch([60, 45, 30], 60), batch([15, 60, 60], 60)]
     pairs = [(objective.loss_sums(zero_model, {}, d, b), objective.counts(d, b)) for b in data for d in [drawn_for(b)]]
     pooled = sum(float(s["audio"]) for s, _ in pairs) / sum(float(c["audio"]) for _, c in pairs)
     errors = [
