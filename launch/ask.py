@@ -12,6 +12,7 @@ import difflib
 import math
 import typing
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,11 @@ from jamflow_jax.timeline import (
     CROP_MEL,
     CROP_MOTION,
     HOP,
+    MEL_TICKS,
     MOTION_FPS,
+    MOTION_TICKS,
     SAMPLE_RATE,
+    TICKS_PER_SECOND,
     mel_frames,
     mel_frames_of_motion,
     mel_frames_of_seconds,
@@ -154,8 +158,9 @@ def read(ask: Ask, model) -> Question:
     # --- what is known
     have_mel = 0 if mel_TF is None else len(mel_TF)
     have_motion = 0 if motion_MD is None else len(motion_MD)
-    mel_given_T = _known(length, have_mel, HOP / SAMPLE_RATE, 0.0, ask.give_audio, (ask.edit, ask.edit_audio))
-    motion_given_M = _known(frames, have_motion, 1 / MOTION_FPS, 0.5, ask.give_motion, (ask.edit, ask.edit_motion))
+    half_T, half_M = 2 * MEL_TICKS * np.arange(length), 2 * MOTION_TICKS * np.arange(frames) + MOTION_TICKS
+    mel_given_T = _known(half_T, have_mel, ask.give_audio, (ask.edit, ask.edit_audio))
+    motion_given_M = _known(half_M, have_motion, ask.give_motion, (ask.edit, ask.edit_motion))
     want = _wanted(ask, mel_given_T, motion_given_M)
 
     # --- in front of it, the reference
@@ -195,14 +200,14 @@ def read(ask: Ask, model) -> Question:
     )
 
 
-def spans(text: str | None, what: str) -> list[tuple[float, float]]:
-    """"0:1.2,3:" -> [(0.0, 1.2), (3.0, inf)], in seconds. Raises ConfigError."""
+def spans(text: str | None, what: str) -> list[tuple[Fraction, Fraction | float]]:
+    """"0:1.2,3:" -> [(0, 6/5), (3, inf)], exact seconds. Raises ConfigError."""
     found = []
     for part in filter(None, (part.strip() for part in (text or "").split(","))):
         start, colon, end = part.partition(":")
         try:
-            a, b = float(start or 0), float(end or math.inf)
-        except ValueError:
+            a, b = Fraction(start or 0), Fraction(end) if end else math.inf
+        except (ValueError, ZeroDivisionError):
             a = b = math.nan
         if not colon or not 0 <= a < b:
             raise ConfigError(f"{what}: {part!r} is no span of seconds START:END, such as 0:1.2")
@@ -301,19 +306,23 @@ def _fit(motion_MD: np.ndarray, frames: int, path: str, whole: bool, hold: bool 
     return np.concatenate([motion_MD, np.repeat(motion_MD[-1:], missing, axis=0)])
 
 
-def _known(frames: int, have: int, step: float, offset: float, give: str | None, edits: Sequence[str | None]) -> np.ndarray:
+def _known(half_ticks_N: np.ndarray, have: int, give: str | None, edits: Sequence[str | None]) -> np.ndarray:
     """Frames that are handed in: those there are, only the spans of `give` if any, without the edited ones.
 
-    A frame belongs to a span when its time (motion: its middle) lies in it.
+    A frame belongs to a span when its time (motion: its middle) lies in it; times in half ticks, so that both are integers.
     """
-    time = (np.arange(frames) + offset) * step
-    known = np.arange(frames) < have
-    for text, what in ((give, "--give"),):
-        if text is not None and have:
-            known &= np.any([(a <= time) & (time < b) for a, b in spans(text, what)], axis=0)
+
+    def inside(a: Fraction, b: Fraction | float) -> np.ndarray:
+        scale = 2 * TICKS_PER_SECOND
+        last = half_ticks_N[-1] + 1 if b == math.inf else math.ceil(b * scale)
+        return (half_ticks_N >= math.ceil(a * scale)) & (half_ticks_N < last)
+
+    known = np.arange(len(half_ticks_N)) < have
+    if give is not None and have:
+        known &= np.any([inside(a, b) for a, b in spans(give, "--give")], axis=0)
     for text in edits:
         for a, b in spans(text, "--edit"):
-            known &= ~((a <= time) & (time < b))
+            known &= ~inside(a, b)
     return known
 
 

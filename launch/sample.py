@@ -58,8 +58,8 @@ def main(argv: list[str]) -> int:
                 print(f"rejected {name}: {' '.join(str(error).split())}", file=sys.stderr)
                 rejected += 1
         for clip in answer(model, questions, config):
-            for path in write_clip(clip, options.out, kinds):
-                print(f"  {path}", flush=True)
+            endings = ",".join(path.name.removeprefix(clip.name) for path in write_clip(clip, options.out, kinds))
+            print(f"  {Path(options.out) / clip.name}{{{endings}}}", flush=True)
             done += 1
     return NOTHING_USABLE if not done else SOME_REJECTED if rejected else CLEAN
 
@@ -110,8 +110,9 @@ def finish(model, question: Question, result, config) -> Clip:
         "request": {name: value for name, value in dataclasses.asdict(question.ask).items() if value not in (None, False)},
         "step": model.step, "seed": request.seed, "sample": to_dict(config), "reference_mel_frames": question.prefix,
     }  # fmt: skip
+    ask = question.ask
     return Clip(
-        question.ask.name, question.ask.text or question.ask.name, audio_N, mel_TF, question.mel_given_T, motion_MD,
+        ask.name, ask.text or ask.task or ask.name, audio_N, mel_TF, question.mel_given_T, motion_MD,
         question.motion_given_M, space, truth(question, motion_MD), facts,
     )  # fmt: skip
 

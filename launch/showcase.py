@@ -53,7 +53,7 @@ def write_requests(data: Path, out: Path) -> list[dict]:
 
         def add(name: str, number: int, title: str, story: str, clip=None, **fields) -> None:
             requests.append({"name": name, **fields})
-            about = {} if clip is None else {"speaker": clip[0].speaker, "words": clip[0].text, "recording": f"{clip[0].id}.wav"}
+            about = {} if clip is None else {"speaker": clip[0].speaker, "words": clip[0].text, "recording": audio(clip)}
             tasks.append({"name": name, "number": number, "title": title, "story": story, **about})
 
         first, second = pick(0), pick(1)

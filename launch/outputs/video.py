@@ -127,7 +127,7 @@ class _Preview:
             line = [self._place(i) for i in range(self._count)]
             draw.line(line, fill=palette.rgb(palette.MOTION_DARK), width=2 * k, joint="curve")
             self._bar(draw, clip.motion_given_M, self._count, 1.0, bottom + 5, palette.MOTION_DARK)
-        x = left
+        x = left if left == _LEFT else left + 48  # players put their button into the corner
         for colour, label in self._legend():
             draw.rectangle((x * k, (HEIGHT - 27) * k, (x + 10) * k, (HEIGHT - 22) * k), fill=palette.rgb(colour))
             _text(draw, (x + 15, HEIGHT - 24), label, size=11)
