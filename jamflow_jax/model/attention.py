@@ -33,17 +33,21 @@ def attend(
     v_BSHK: Float[Array, "B S H K"],
     mask_bTS: Bool[Array, "b T S"] | None = None,
 ) -> Float[Array, "B T H K"]:
-    """Softmax attention, scale 1/sqrt(K), logits in float32. A row that may see no key gives zeros."""
-    logits_BHTS = jnp.einsum("bthk,bshk->bhts", q_BTHK, k_BSHK, preferred_element_type=jnp.float32)
-    logits_BHTS = logits_BHTS * q_BTHK.shape[-1] ** -0.5
-    if mask_bTS is None:
-        weight_BHTS = jax.nn.softmax(logits_BHTS)
-    else:
-        mask_b1TS = mask_bTS[:, None]
+    """Softmax attention, scale 1/sqrt(K), logits in float32. A row that may see no key gives zeros.
+
+    The sum of the weights divides the output, K numbers a row, instead of the weights, S numbers a row.
+    """
+    logits_BHTS = jnp.einsum("bthk,bshk->bhts", q_BTHK * q_BTHK.shape[-1] ** -0.5, k_BSHK, preferred_element_type=jnp.float32)
+    if mask_bTS is not None:
         # a finite floor: with -inf a row without keys is 0/0, and its gradient poisons the batch
-        logits_BHTS = jnp.where(mask_b1TS, logits_BHTS, jnp.finfo(jnp.float32).min)
-        weight_BHTS = jnp.where(mask_b1TS, jax.nn.softmax(logits_BHTS), 0.0)
-    return jnp.einsum("bhts,bshk->bthk", weight_BHTS.astype(v_BSHK.dtype), v_BSHK)
+        logits_BHTS = jnp.where(mask_bTS[:, None], logits_BHTS, jnp.finfo(jnp.float32).min)
+    weight_BHTS = jnp.exp(logits_BHTS - jax.lax.stop_gradient(logits_BHTS.max(-1, keepdims=True)))
+    if mask_bTS is not None:
+        weight_BHTS = jnp.where(mask_bTS[:, None], weight_BHTS, 0.0)
+    total_BHT = weight_BHTS.sum(-1)
+    total_BHT = jnp.where(total_BHT > 0, total_BHT, 1.0)
+    o_BTHK = jnp.einsum("bhts,bshk->bthk", weight_BHTS.astype(v_BSHK.dtype), v_BSHK, preferred_element_type=jnp.float32)
+    return (o_BTHK / total_BHT.swapaxes(1, 2)[..., None]).astype(v_BSHK.dtype)
 
 
 def self_attention(
