@@ -25,7 +25,10 @@ def schedule(config: OptimConfig, steps: int) -> optax.Schedule:
     }[config.decay]
     if not config.warmup:
         return decay
-    warmup = optax.linear_schedule(config.lr * START, config.lr, config.warmup)
+
+    def warmup(count):  # optax's own would round its start to 0
+        return config.lr * (START + (1 - START) * count / config.warmup)
+
     return optax.join_schedules([warmup, decay], [config.warmup])
 
 

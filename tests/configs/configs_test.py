@@ -1,0 +1,19 @@
+"""Every config in the package builds, has the size its name says, and names no bucket that cuts a motion frame."""
+import jax
+import pytest
+from flax import linen as nn
+
+from jamflow_jax.train.state import init_params
+from launch import run_config
+
+SIZES = {"base": (667e6, 669e6), "3b": (2.7e9, 3.2e9), "10b": (9e9, 11e9), "quickstart": (5e6, 15e6), "grid": (6e6, 7e6)}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_config(name):
+    config = run_config.load(f"configs/{name}.py", [])
+    low, high = SIZES[name]
+    params = nn.unbox(jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0)))
+    assert low <= sum(leaf.size for leaf in jax.tree.leaves(params)) <= high
+    assert all(bucket % 15 == 0 for bucket in config.data.buckets)
+    assert config.data.batch_frames // max(config.data.buckets) >= 1

@@ -1,0 +1,37 @@
+"""Means of an interval, the curve on disk, and the progress line."""
+import json
+
+from jamflow_jax.train import metrics
+
+ROW = {"loss": 1.0, "grad_norm": 2.0, "lr": 1e-3, "frames": 10.0, "skipped": 0.0, "audio_sum": 4.0, "audio_count": 2.0,
+       "motion_sum": 0.0, "motion_count": 0.0}  # fmt: skip
+
+
+def test_streams_are_weighted_by_elements_and_empty_ones_left_out():
+    line = metrics.summarise([ROW, {**ROW, "audio_sum": 1.0, "audio_count": 8.0, "loss": 3.0}])
+    assert line["audio"] == 0.5 and line["loss"] == 2.0 and line["frames"] == 20 and "motion" not in line
+
+
+def test_skipped_steps_do_not_spoil_the_mean():
+    line = metrics.summarise([ROW, {**ROW, "loss": float("nan"), "audio_sum": float("nan"), "skipped": 1.0}])
+    assert line["loss"] == 1.0 and line["audio"] == 2.0 and line["skipped"] == 1
+
+
+def test_lines_beyond_the_checkpoint_and_torn_lines_go(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    good = [json.dumps({"step": step, "split": "train", "loss": 0.1}) + "\n" for step in (5, 10, 15)]
+    path.write_text("".join(good) + '{"step": 1')
+    log = metrics.MetricsLog(tmp_path, step=10)
+    log.write(12, "validation", {"audio": 0.5})
+    log.close()
+    assert path.read_text() == "".join(good[:2]) + '{"step": 12, "split": "validation", "audio": 0.5}\n'
+    assert [line["step"] for line in metrics.read(tmp_path)] == [5, 10]
+
+
+def test_progress_line():
+    line = metrics.progress_line(1200, 20000, {"audio": 1.0, "motion": 0.5, "lr": 7.5e-5, "skipped": 0}, 3.2, 45000)
+    assert line == ("step 1,200/20,000  audio 1.0000  motion 0.5000  lr 7.5e-05  3.20 steps/s  45,000 frames/s  1 h 38 min left")
+
+
+def test_time_left():
+    assert [metrics.time_left(s) for s in (45, 720, 11_100, 187_200)] == ["45 s", "12 min", "3 h 05 min", "2 d 4 h"]

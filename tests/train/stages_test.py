@@ -1,0 +1,82 @@
+"""Where parameters start, and the dimensions that follow the data."""
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jamflow_jax.config import build, to_dict
+from jamflow_jax.errors import ConfigError, InputError
+from jamflow_jax.model import JamFlowConfig, init_motion
+from jamflow_jax.motion import space as spaces
+from jamflow_jax.motion.normalise import Statistics
+from jamflow_jax.parallel.mesh import make_mesh
+from jamflow_jax.text.tokenizer import Tokenizer
+from jamflow_jax.train import bundle, stages, state, workdir
+from jamflow_jax.train.checkpoint import Checkpoints
+from jamflow_jax.train.config import RunConfig
+
+DIMS = {"mouth_dim": 5, "rest_dim": 4, "text_vocab": 9, "speech_dim": 0}
+
+
+def test_dimensions_follow_the_data():
+    model, said = stages.fit_to_data(JamFlowConfig(), **DIMS)
+    assert (model.motion.mouth_dim, model.motion.rest_dim, model.audio.text_vocab) == (5, 4, 9)
+    assert "model.motion.mouth_dim = 5, from the data set" in said
+    assert stages.fit_to_data(model, **DIMS) == (model, [])
+    with pytest.raises(ConfigError, match=r"config\.model\.motion\.mouth_dim is 5, the data set has 6"):
+        stages.fit_to_data(model, **{**DIMS, "mouth_dim": 6})
+
+
+def save(directory, config: RunConfig):
+    """A run that was saved before its first step."""
+    space = spaces.get("lips")
+    statistics = Statistics.from_arrays([np.random.default_rng(0).normal(size=(9, 2))])
+    workdir.write(directory, config, space, statistics, Tokenizer.from_texts(["abc"]))
+    mesh = make_mesh(devices=jax.devices()[:1])
+    made = state.initialise(config, mesh)
+    checkpoints = Checkpoints(directory / "checkpoints")
+    checkpoints.save(0, made, {"config": {}, "fingerprint": "", "pending": []})
+    checkpoints.close()
+    return made
+
+
+def test_stage_one_hands_over_all_but_the_speech_columns(tiny, tmp_path):
+    trunk = {"width": 32, "depth": 2, "heads": 2, "head_dim": 16, "mouth_dim": 3, "rest_dim": 2}
+    made = save(tmp_path, tiny(stage=1, model={"motion": {**trunk, "speech_dim": 8}}))
+    config = tiny(init={"motion": str(tmp_path)})
+    given = stages.starting_params(config)["motion"]
+    expected = nn.unbox(init_motion(config.model.motion, jax.random.key(1)))
+    assert jax.tree.map(np.shape, given) == jax.tree.map(np.shape, expected)
+    kernel = np.asarray(made.params["motion"]["input"]["proj"]["kernel"])
+    np.testing.assert_array_equal(given["input"]["proj"]["kernel"], kernel[:8])
+    begun = state.initialise(config, make_mesh(devices=jax.devices()[:1]), {"motion": given})
+    np.testing.assert_array_equal(begun.ema["motion"]["input"]["proj"]["kernel"], kernel[:8])
+
+
+def test_a_start_of_another_shape_is_named(tiny):
+    wider = dataclasses.replace(tiny().model.motion, width=48)
+    other = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), nn.unbox(jax.eval_shape(lambda key: init_motion(wider, key), jax.random.key(0))))
+    with pytest.raises(ConfigError, match=r"config\.init: motion.* has shape .* config\.model asks for"):
+        state.initialise(tiny(), make_mesh(devices=jax.devices()[:1]), {"motion": other})
+
+
+def test_bundle_reads_what_a_run_left(tiny, tmp_path):
+    config = tiny(optim={"audio_lr": 0.0})  # a frozen stream has no average: its parameters stand in
+    made = save(tmp_path, config)
+    model = bundle.load_model(tmp_path)
+    assert (model.config, model.step, model.space.name, model.tokenizer.vocab_size) == (config, 0, "lips", 4)
+    assert model.statistics.live.all()
+    jax.tree.map(np.testing.assert_array_equal, model.params, made.averaged)
+    with pytest.raises(InputError, match="no checkpoint of step 3; there are 0"):
+        bundle.load_model(tmp_path, step=3)
+
+
+def test_bundle_without_a_run(tmp_path):
+    with pytest.raises(InputError, match="not the directory of a run"):
+        bundle.load_model(tmp_path)
+
+
+def test_config_comes_back_equal(tiny):
+    assert build(RunConfig, to_dict(tiny())) == tiny()
