@@ -1,0 +1,97 @@
+"""Kills a training run with SIGKILL at random moments and compares its loss curve with an undisturbed run's, bit for bit.
+
+    python -m benchmarks.kills [--kills 10] [--seed 0] [--out runs/kills]
+
+Both runs are `jamflow train` on the embedded data set, from the command line, as a user starts them. The killed one is started
+again each time with the same command; moments are drawn uniformly over the wall-clock time the undisturbed run took, so they
+fall into start-up, compilation, steps, evaluation and checkpoint writes alike. Ends with exit code 0 only if metrics.jsonl of
+both runs is the same file, and writes what happened to OUT/kills.json.
+"""
+import argparse
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+STEPS = 120
+OVERRIDES = (
+    f"steps={STEPS}", "log_every=1", "optim.warmup=10", "checkpoint.every=5", "evaluation.every=20", "evaluation.batches=1",
+    "data.buckets=(240,390)", "data.batch_frames=1560", "data.max_batch=4", "model.joint_layers=(0,)",
+    *(f"model.{stream}.{size}" for stream in ("audio", "motion") for size in ("width=64", "depth=2", "heads=2", "head_dim=32")),
+    "model.audio.text_width=32", "model.audio.text_layers=1", "optim.accumulate=2",
+)
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--out", type=Path, default=Path("runs/kills"))
+    options = parser.parse_args(argv)
+    options.out.mkdir(parents=True, exist_ok=True)
+    data = options.out / "data"
+    if not (data / "dataset.json").exists():
+        from data_pipelines.prepare.synthetic import prepare_synthetic
+
+        prepare_synthetic(str(data), minutes=4, seed=0, workers=2)
+
+    start = time.perf_counter()
+    log = finish(options.out / "undisturbed", data)
+    whole = time.perf_counter() - start
+    print(f"undisturbed: {STEPS} steps in {whole:.0f} s")
+
+    moments, events = random.Random(options.seed), []
+    workdir = options.out / "killed"
+    while len(events) < options.kills:
+        event = kill_after(moments.uniform(0, whole), workdir, data)
+        if event is None:
+            raise SystemExit("the run finished before it was killed often enough; raise STEPS")
+        events.append(event)
+        print(f"kill {len(events):2d} after {event['seconds']:5.1f} s, {event['steps_logged']:3d} steps logged; {event['said']}")
+    finish(workdir, data)
+    digests = [hashlib.sha256((run / "metrics.jsonl").read_bytes()).hexdigest() for run in (options.out / "undisturbed", workdir)]
+    same = digests[0] == digests[1]
+    report = {"steps": STEPS, "kills": events, "sha256": digests, "same": same, "undisturbed_seconds": round(whole, 1)}
+    (options.out / "kills.json").write_text(json.dumps(report, indent=1) + "\n")
+    print(f"metrics.jsonl {digests[0][:16]} and {digests[1][:16]}: {'the same' if same else 'DIFFERENT'} after {len(events)} kills")
+    return 0 if same and log else 1
+
+
+def command(workdir: Path, data: Path) -> list[str]:
+    """`jamflow train` with a model small enough to be killed often."""
+    overrides = [f"--config.{override}" for override in (*OVERRIDES, f"data.path={data}")]
+    return [sys.executable, "-u", "-m", "launch.train", "--config", "configs/quickstart.py", "--workdir", str(workdir), *overrides]
+
+
+def finish(workdir: Path, data: Path) -> str:
+    """Runs to the end."""
+    done = subprocess.run(command(workdir, data), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"training failed with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def kill_after(seconds: float, workdir: Path, data: Path) -> dict | None:
+    """Starts the run, kills it (and whatever it started) after that many seconds; None if it was quicker."""
+    log_path = workdir.with_suffix(".log")
+    with open(log_path, "w") as log:
+        process = subprocess.Popen(command(workdir, data), stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            process.wait(seconds)
+            return None
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    said = [line for line in log_path.read_text().splitlines() if "resuming" in line or "checkpoint" in line]
+    metrics = workdir / "metrics.jsonl"
+    logged = metrics.read_text().count('"train"') if metrics.exists() else 0
+    return {"seconds": round(seconds, 2), "steps_logged": logged, "said": said[0] if said else "from the start"}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
