@@ -57,7 +57,8 @@ def test_stage_one_hands_over_all_but_the_speech_columns(tiny, tmp_path):
 
 def test_a_start_of_another_shape_is_named(tiny):
     wider = dataclasses.replace(tiny().model.motion, width=48)
-    other = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), nn.unbox(jax.eval_shape(lambda key: init_motion(wider, key), jax.random.key(0))))
+    shapes = nn.unbox(jax.eval_shape(lambda key: init_motion(wider, key), jax.random.key(0)))
+    other = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     with pytest.raises(ConfigError, match=r"config\.init: motion.* has shape .* config\.model asks for"):
         state.initialise(tiny(), make_mesh(devices=jax.devices()[:1]), {"motion": other})
 

@@ -119,12 +119,15 @@ def test_stage_one_trains_motion_on_speech(tiny, batch, live, speech):
     if speech == "features":
         width = 8
         data["speech"] = np.random.default_rng(0).normal(size=(4, 8, 8)).astype(np.float32)
-    config = tiny(stage=1, speech=speech)
+    config = tiny(stage=1, speech=speech, optim={"weight_decay": 0.0, "warmup": 0})
     motion = dataclasses.replace(config.model.motion, speech_dim=width)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, motion=motion))
-    state, rows = train(config, [data] * 12, live)
-    assert set(state.params) == {"motion"} and rows[0]["audio_count"] == 0
-    assert rows[-1]["loss"] < rows[0]["loss"]
+    state, rows = train(config, [data] * 4, live)
+    assert set(state.params) == {"motion"} and rows[0]["audio_count"] == 0 and rows[0]["motion_count"] > 0
+    fresh = initialise(config, make_mesh(devices=jax.devices()[:1]))
+    before, after = (np.asarray(s.params["motion"]["input"]["proj"]["kernel"]) for s in (fresh, state))
+    assert before.shape[0] == 2 * 3 + 2 + width
+    assert (before[-width:] != after[-width:]).mean() > 0.9  # it listens
 
 
 def test_held_out_losses_have_fixed_noise_and_no_dropout(tiny, batch, live):
@@ -183,7 +186,8 @@ print(json.dumps(out))
 
 def test_eight_devices_equal_one():
     """data 2 x fsdp 2 x tensor 2, simulated: the same losses, and parameters really cut in four."""
-    env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+           "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}  # fmt: skip
     done = subprocess.run([sys.executable, "-c", EIGHT, str(Path(__file__).parent / "conftest.py")], env=env, capture_output=True,
                           text=True, timeout=300)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
