@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.steps = 1_600
+    config.steps = 1_000
     config.log_every = 50
 
     config.data = data = ConfigDict()

@@ -6,6 +6,8 @@ the step number is the whole state of the pipeline, and hosts, threads and worke
 Crops: a clip longer than its bucket is cut at a start on the 0.16 s grid drawn from (seed, step, id); its text no longer
 says what is heard and is dropped. A damaged record keeps its slot: zeros, nothing present, weight 0, named in a warning.
 """
+import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +44,7 @@ class Loader:
             if batch % hosts:
                 raise ConfigError(f"a batch of {batch} clips (bucket {frames}) does not divide among {hosts} hosts")
         if speech and not corpus.speech_dim:
-            raise ConfigError("data.speech_features: the data set has no speech features; set speech = 'mel'")
+            raise ConfigError("speech = 'features': the data set has no speech features; set speech = 'mel'")
         self.corpus, self.plan, self.host, self.hosts = corpus, plan, host, hosts
         self.speech, self.workers, self.prefetch = speech, workers, prefetch
         self.mouth, self.rest = list(corpus.space.mouth), list(corpus.space.rest)
@@ -68,14 +70,19 @@ class Loader:
                 self.damaged.setdefault(i, "damaged record")
             yield batch
 
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides what a batch holds: the plan, the motion space and statistics, the vocabulary."""
+        corpus = self.corpus
+        text = json.dumps([corpus.space.to_json(), corpus.statistics.to_json(), corpus.tokenizer.kind, corpus.tokenizer.vocab])
+        return hashlib.sha256(f"{self.plan.fingerprint()} {text}".encode()).hexdigest()
+
     def fixed_batches(self, split: str, batches: int | None = None) -> Iterator[Batch]:
         """`batches` of a split (None: all of it) in a fixed order, filled up with weight 0: for evaluation. Crops are
-        those of step 0. Empty when the split is."""
+        those of step 0. Empty when the split is. Raises at once, not at the first batch, what `Plan` raises."""
         if not len(self.corpus.index.select(split, self.plan.require)):
-            return
-        plan = self.plan.of_split(self.corpus.index, split)
-        for frames, ids, weight in plan.fixed(batches):
-            yield self._read(frames, self._mine(ids), self._mine(weight), step=0)
+            return iter(())
+        fixed = self.plan.of_split(self.corpus.index, split).fixed(batches)
+        return (self._read(frames, self._mine(ids), self._mine(weight), step=0) for frames, ids, weight in fixed)
 
     def _mine(self, x: np.ndarray) -> np.ndarray:
         share = len(x) // self.hosts
@@ -139,11 +146,11 @@ class Loader:
 
 def open_loader(
     data, seed: int, split: str = "train", host: int = 0, hosts: int = 1, multiple: int = 1,
-    require: tuple[str, ...] = (), space: MotionSpace | None = None,
+    require: tuple[str, ...] = (), space: MotionSpace | None = None, speech: bool = False,
 ) -> Loader:  # fmt: skip
     """The loader a `DataConfig` asks for. `data.path` names one data set, or several with weights: "a,b=0.5".
 
-    `multiple`: batch sizes are multiples of it (devices x accumulation). `require`: see `Plan`.
+    `multiple`: batch sizes are multiples of it (devices x accumulation). `require`: see `Plan`. `speech`: see `Loader`.
     """
     paths, weights = parse_paths(data.path)
     corpus = Corpus(paths, space)
@@ -151,7 +158,7 @@ def open_loader(
         corpus.index, data.buckets, data.batch_frames, data.max_batch, seed, split, multiple, data.crop, require,
         corpus.starts, weights,
     )  # fmt: skip
-    return Loader(corpus, plan, host, hosts, data.speech_features, data.workers, data.prefetch)
+    return Loader(corpus, plan, host, hosts, speech, data.workers, data.prefetch)
 
 
 def parse_paths(text: str) -> tuple[list[Path], tuple[float, ...]]:

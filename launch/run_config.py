@@ -109,7 +109,8 @@ def read_value(text: str, kind: Any = Any) -> Any:
     options = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
     if text.lower() == "none" and type(None) in options:
         return None
-    if str in options:
+    choices = {choice for option in options if typing.get_origin(option) is typing.Literal for choice in typing.get_args(option)}
+    if str in options or text in choices:  # "none" may be a choice: it is a word then
         return text
     if any(typing.get_origin(option) is tuple for option in options):
         return [_literal(part) for part in filter(None, (part.strip() for part in text.strip("()[] ").split(",")))]

@@ -42,11 +42,12 @@ def train(config, workdir: Path) -> int:
     # --- devices and data
     mesh = make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
     features = config.stage == 1 and config.speech == "features"
-    reading = dataclasses.replace(config.data, speech_features=features)
     loader = open_loader(
-        reading, config.seed, "train", jax.process_index(), jax.process_count(),
+        config.data, config.seed, "train", jax.process_index(), jax.process_count(),
         multiple=batch_shards(mesh) * config.optim.accumulate, require=("motion",) if config.stage == 1 else (),
+        speech=features,
     )  # fmt: skip
+    loader.fixed_batches("validation")  # whatever is wrong with held-out clips is said now, not at the first evaluation
     corpus = loader.corpus
 
     # --- the model's dimensions follow the data
@@ -73,7 +74,7 @@ def train(config, workdir: Path) -> int:
         run_directory.write(workdir, config, corpus.space, corpus.statistics, corpus.tokenizer)
     data = loop.Data(
         loader, lambda: loader.fixed_batches("validation", config.evaluation.batches),
-        corpus.statistics.mouth(corpus.space).live, loader.plan.fingerprint(),
+        corpus.statistics.mouth(corpus.space).live, loader.fingerprint(),
     )  # fmt: skip
     outcome = loop.run(config, data, mesh, workdir, lambda: stages.starting_params(config), say)
     if outcome.interrupted:

@@ -48,10 +48,7 @@ def test_the_configuration_page_has_every_field_and_no_other():
     assert sorted(documented()) == sorted(fields())
 
 
-@pytest.mark.parametrize("field, text", [
-    pytest.param(*row, marks=pytest.mark.xfail(reason="launch/run_config.py reads the choice 'none' as absent", strict=True))
-    if row[0].endswith(".remat") else row for row in documented().items()
-])
+@pytest.mark.parametrize("field, text", documented().items())
 def test_the_configuration_page_states_the_default_as_the_command_line_reads_it(field, text):
     values: dict = {}
     run_config.put(values, field, text)

@@ -46,7 +46,8 @@ class Report:
         if self.quiet:
             return
         if len(self.rejections) <= SHOWN:
-            print(f"rejected {clip_id}: {message}", file=sys.stderr)
+            named = message if message.startswith(clip_id) else f"{clip_id}: {message}"
+            print(f"rejected {named}", file=sys.stderr)
         elif len(self.rejections) == SHOWN + 1:
             print("rejected more; all of them are in report.json", file=sys.stderr)
 

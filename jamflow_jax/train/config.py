@@ -15,10 +15,9 @@ class DataConfig:
     buckets: tuple[int, ...] = (240, 480, 960, 1440, 1920, 2880)  # static lengths in mel frames
     batch_frames: int = 38_400  # mel frames of one global batch; a bucket of T frames holds batch_frames // T examples
     max_batch: int = 64  # examples in a global batch, at most
-    crop: bool = False  # crop clips longer than the largest bucket (on the 0.16 s grid) instead of leaving them out
+    crop: bool = False  # crop clips longer than the largest bucket (on the 0.16 s grid); False: they are an error
     workers: int = 0  # Grain worker processes; 0 reads in threads of this process
     prefetch: int = 4  # batches read ahead
-    speech_features: bool = False  # read the data set's speech features; set by stage 1 with speech = "features"
 
 
 @dataclasses.dataclass(frozen=True)

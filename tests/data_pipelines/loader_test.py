@@ -131,6 +131,21 @@ def test_crops_start_on_the_grid_and_lose_their_text(mixed_set):
     assert len(starts) > 2
 
 
+def test_the_fingerprint_knows_the_vocabulary(mixed_set):
+    loader, other = make(mixed_set), make(mixed_set)
+    assert loader.fingerprint() == other.fingerprint()
+    vocab = other.corpus.tokenizer.vocab
+    other.corpus.tokenizer = dataclasses.replace(other.corpus.tokenizer, vocab=(" ", *reversed(vocab[1:])))
+    assert loader.fingerprint() != other.fingerprint() and loader.plan.fingerprint() == other.plan.fingerprint()
+
+
+def test_held_out_clips_that_fit_no_bucket_are_refused_before_the_first_batch(mixed_set):
+    loader = make(mixed_set)
+    loader.plan._arguments["buckets"] = (15,)
+    with pytest.raises(InputError, match="validation split are longer"):
+        loader.fixed_batches("validation")
+
+
 def test_fixed_batches(mixed_set):
     batches = list(make(mixed_set).fixed_batches("validation"))
     seen = [i for batch in batches for i, w in zip(batch["example_id"], batch["weight"]) if w]
@@ -153,7 +168,7 @@ def test_mixture(tmp_path, mixed_set, clip):
 
     class Data:
         path = f"{mixed_set},{other}=2"
-        buckets, batch_frames, max_batch, crop, workers, prefetch, speech_features = BUCKETS, 600, 64, False, 0, 2, False
+        buckets, batch_frames, max_batch, crop, workers, prefetch = BUCKETS, 600, 64, False, 0, 2
 
     loader = open_loader(Data, seed=0)
     assert len(loader.corpus) == 30 and loader.corpus.index.id(24) == "other0"
