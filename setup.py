@@ -1,2 +1,3 @@
 from setuptools import setup  # metadata lives in pyproject.toml
+
 setup()

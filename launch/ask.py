@@ -144,7 +144,7 @@ def read(ask: Ask, model) -> Question:
     audio_N = sound(ask.audio) if ask.audio else None
     motion_MD = moving(ask.motion) if ask.motion else None
     mel_TF = None if audio_N is None else log_mel_numpy(audio_N)
-    ref_N = _on_grid(sound(ask.ref_audio)) if ask.ref_audio else np.zeros(0, np.float32)
+    ref_N, silence = _on_grid(sound(ask.ref_audio)) if ask.ref_audio else (np.zeros(0, np.float32), 0)
     prefix = len(ref_N) // HOP
     text = _text(ask)
     ids = None if text is None else model.tokenizer.encode(text)
@@ -171,7 +171,9 @@ def read(ask: Ask, model) -> Question:
     lead = prefix * CROP_MOTION // CROP_MEL
     ref_motion = moving(ask.ref_motion) if ask.ref_motion else None
     if ref_motion is not None:
-        ref_motion = _fit(ref_motion[-lead:], lead, ask.ref_motion, whole=True)
+        late = round(silence / SAMPLE_RATE * MOTION_FPS)  # frames: it begins where the reference's sound does, behind the silence
+        ref_motion = _fit(ref_motion, lead - late, ask.ref_motion, whole=True)
+        ref_motion = np.concatenate([np.repeat(ref_motion[:1], late, axis=0), ref_motion])
     if ref_motion is not None or motion_given_M.any():
         first = np.zeros((lead, model.space.dim), np.float32) if ref_motion is None else ref_motion
         values, mask = _join(first, np.full(lead, ref_motion is not None), motion_MD, motion_given_M)
@@ -348,9 +350,10 @@ def _wanted(ask: Ask, mel_given_T: np.ndarray, motion_given_M: np.ndarray) -> tu
     return want
 
 
-def _on_grid(audio_N: np.ndarray) -> np.ndarray:
-    """Silence in front, up to a multiple of 0.16 s: the end of the reference, where the new speech goes on, stays as it is."""
-    return np.pad(audio_N, (-len(audio_N) % _GRID, 0))
+def _on_grid(audio_N: np.ndarray) -> tuple[np.ndarray, int]:
+    """Silence in front, up to a multiple of 0.16 s, and its samples: the reference's end, where the new speech goes on, stays."""
+    silence = -len(audio_N) % _GRID
+    return np.pad(audio_N, (silence, 0)), silence
 
 
 def _join(first: np.ndarray, first_known: np.ndarray, values: np.ndarray | None, known: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -61,8 +61,6 @@ def main(argv: list[str] | None = None) -> int:
         hint = f"did you mean {near[0]!r}?" if near else f"the verbs are {', '.join(known)}"
         print(f"error: no verb {verb!r}; {hint}", file=sys.stderr)
         return WRONG_USAGE
-    # The program's name in usage messages: argparse takes it from here.
-    sys.argv[0] = f"jamflow {verb}"
     return importlib.import_module(f"launch.{verb}").main(rest)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from launch.exits import CLEAN, SOME_REJECTED, one_line_errors
+from launch.exits import CLEAN, SOME_REJECTED, Parser, one_line_errors
 from launch.outputs.staging import write_text
 from launch.sample import add_solver_options, sample_config
 
@@ -114,8 +114,7 @@ def _rounded(values: np.ndarray) -> list[float]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="jamflow evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = Parser("evaluate", __doc__)
     parser.add_argument("--model", required=True, metavar="RUN", help="the --workdir of a training run")
     parser.add_argument("--data", required=True, type=lambda text: text.split(","), metavar="DIR", help="a data set, or several")
     parser.add_argument("--split", default="test", choices=("test", "validation", "train"))

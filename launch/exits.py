@@ -2,6 +2,8 @@
 
 A user's mistake is one line on standard error, `error: what is wrong and what would be right`, and no traceback.
 """
+import argparse
+import errno
 import functools
 import os
 import sys
@@ -10,8 +12,19 @@ from collections.abc import Callable
 CLEAN, NOTHING_USABLE, WRONG_USAGE, SOME_REJECTED = 0, 1, 2, 3
 
 
+class Parser(argparse.ArgumentParser):
+    """Of the command `jamflow VERB`; a wrong option is one line too."""
+
+    def __init__(self, verb: str, description: str):
+        shape = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=f"jamflow {verb}", description=description, formatter_class=shape, allow_abbrev=False)
+
+    def error(self, message: str):
+        sys.exit(_say(f"{message} (see {self.prog} --help)", WRONG_USAGE))
+
+
 def one_line_errors(main: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
-    """Wraps a command's `main(argv) -> exit code` so that InputError, a missing file and Ctrl-C end it in one line."""
+    """Wraps a command's `main(argv) -> exit code` so that InputError, a file in the way and Ctrl-C end it in one line."""
 
     @functools.wraps(main)
     def wrapped(argv: list[str]) -> int:
@@ -23,13 +36,13 @@ def one_line_errors(main: Callable[[list[str]], int]) -> Callable[[list[str]], i
             return _say(error, WRONG_USAGE)
         except InputError as error:
             return _say(error, NOTHING_USABLE)
-        except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
-            if error.filename is None:
-                raise
-            return _say(f"{error.filename}: {error.strerror}", NOTHING_USABLE)
         except BrokenPipeError:  # the reader (`| head`) has gone; Python must not complain again while it flushes
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return NOTHING_USABLE
+        except OSError as error:  # a file of the user's that is missing, in the way or not to be written; a full disk
+            if error.filename is None and error.errno != errno.ENOSPC:
+                raise
+            return _say(f"{error.filename or 'the disk'}: {error.strerror}", NOTHING_USABLE)
         except KeyboardInterrupt:
             return _say("interrupted", 130)
 

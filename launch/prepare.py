@@ -9,9 +9,10 @@ used is named, counted and left out; all of it is in DIR/report.json.
 import argparse
 import json
 import os
+import shlex
 import sys
 
-from launch.exits import one_line_errors
+from launch.exits import Parser, one_line_errors
 
 TOKENIZERS = ("char", "pinyin", "byte")
 
@@ -26,16 +27,22 @@ def main(argv: list[str]) -> int:
     from data_pipelines.prepare.motion_reader import space_of
     from data_pipelines.prepare.report import Report
     from data_pipelines.prepare.sources import prepare
-    from jamflow_jax.errors import InputError
+    from jamflow_jax.errors import ConfigError, InputError
 
+    if args.validation + args.test >= 1:
+        raise ConfigError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train on")
     options = dict(_option(text) for text in args.space_option)
     entries = read_manifest(args.manifest, Report(quiet=True))
     motions = ((entry.motion, entry.motion_key) for entry in entries if entry.motion)
+    try:
+        space, tokenizer = space_of(args.space, options, motions), _tokenizer(args.tokenizer)
+    except InputError as error:  # of an option, not of an input
+        raise ConfigError(str(error)) from None
     report = prepare(
         args.manifest,
         args.out,
-        space_of(args.space, options, motions),
-        _tokenizer(args.tokenizer),
+        space,
+        tokenizer,
         validation=args.validation,
         test=args.test,
         max_seconds=args.max_seconds,
@@ -49,12 +56,13 @@ def main(argv: list[str]) -> int:
     print(report.summary())
     if not report.accepted:
         raise InputError(f"{args.manifest}: no usable clip, nothing was written")
-    print(f"{args.out}: ready; jamflow train --config configs/base.py --config.data.path={args.out} --workdir runs/first")
+    path = shlex.quote(args.out)
+    print(f"{args.out}: ready; jamflow train --config configs/base.py --config.data.path={path} --workdir runs/first")
     return report.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser("prepare", __doc__)
     parser.add_argument("manifest", help="JSON lines: id, audio, text, motion, motion_key, fps, speaker, split, ...")
     parser.add_argument("--out", required=True, metavar="DIR", help="the data set to write")
     parser.add_argument("--space", default="liveportrait", help="motion space of the data set: liveportrait, landmarks, "

@@ -6,7 +6,6 @@
 
 Everything is under runs/quickstart; the last line names the report to open.
 """
-import argparse
 import dataclasses
 import hashlib
 import json
@@ -18,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from launch.exits import CLEAN, NOTHING_USABLE, one_line_errors
+from launch.exits import CLEAN, NOTHING_USABLE, Parser, one_line_errors
 from launch.memory import Peak
 from launch.outputs.staging import write_text
 
@@ -53,8 +52,7 @@ TINY = Settings(
 @one_line_errors
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="jamflow quickstart", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = Parser("quickstart", __doc__)
     parser.add_argument("--tiny", action="store_true", help="the whole path with a model too small to be any good")
     parser.add_argument("--fresh", action="store_true", help="remove what an earlier call left and start anew")
     parser.add_argument("--out", metavar="DIR", help="default: runs/quickstart (--tiny: runs/quickstart-tiny)")

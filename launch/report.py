@@ -4,7 +4,6 @@
 
 Sound, video, pictures and charts are embedded; nothing is loaded from elsewhere. Parts that are not there are left out.
 """
-import argparse
 import base64
 import io
 import json
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from launch.exits import CLEAN, one_line_errors
+from launch.exits import CLEAN, Parser, one_line_errors
 from launch.outputs.charts import Series, interval, line_chart, smooth
 from launch.outputs.staging import write_text
 from launch.outputs.video import mel_image
@@ -34,8 +33,7 @@ LABELS = {"ridge": "ridge regression"}
 @one_line_errors
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="jamflow report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = Parser("report", __doc__)
     parser.add_argument("--run", default="runs/quickstart", metavar="DIR", help="what the quickstart made (default %(default)s)")
     parser.add_argument("--out", metavar="FILE", help="default: DIR/report.html")
     options = parser.parse_args(argv)

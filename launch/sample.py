@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from launch.ask import TASKS, Ask, Question, read
-from launch.exits import CLEAN, NOTHING_USABLE, SOME_REJECTED, one_line_errors
+from launch.exits import CLEAN, NOTHING_USABLE, SOME_REJECTED, Parser, one_line_errors
 from launch.outputs.clip import Clip
 from launch.outputs.files import KINDS, write_clip
 
@@ -230,8 +230,7 @@ def _files(text: str) -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="jamflow sample", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = Parser("sample", __doc__)
     parser.add_argument("--model", required=True, metavar="RUN", help="the --workdir of a training run")
     parser.add_argument("--out", required=True, metavar="DIR", help="where the files go; older ones of the same name are replaced")
     parser.add_argument("--requests", metavar="FILE", help="JSON lines; fields are the options below with _ for -; "

@@ -10,7 +10,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from launch.exits import CLEAN, SOME_REJECTED, WRONG_USAGE, one_line_errors
+from launch.exits import CLEAN, SOME_REJECTED, Parser, one_line_errors
 
 
 @one_line_errors
@@ -88,15 +88,8 @@ def train(config, workdir: Path) -> int:
     return SOME_REJECTED if loader.damaged else CLEAN
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
-        sys.exit(WRONG_USAGE)
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="jamflow train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = Parser("train", __doc__)
     parser.add_argument("--config", required=True, metavar="FILE", help="a config file, or the name of one in the package (base)")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="where the run lives")
     parser.add_argument("--config.FIELD", metavar="VALUE", dest="_", help="any field of the config (docs/configuration.md)")

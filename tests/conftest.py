@@ -1,5 +1,12 @@
-"""Shared fixtures: golden files, and the real data beside the project when it is there."""
+"""Shared fixtures: golden files, and the real data beside the project when it is there.
+
+The programs of tests are small and many, so that compiling them takes most of the time: XLA is told not to try hard.
+"""
+import os
 from pathlib import Path
+
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # subprocesses of tests inherit it
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest

@@ -96,6 +96,10 @@ def parse_line(line: str, number: int, base: Path) -> Entry:
         raise InputError(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise InputError(f"a JSON object is needed, not {line.strip()[:40]!r}")
+    try:
+        json.dumps(fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # "\\ud800" is JSON, but no text that could be written anywhere
+        raise InputError("it holds half a surrogate pair, which is not valid Unicode") from None
     if unknown := sorted(fields.keys() - set(FIELDS)):
         raise InputError(f"unknown field {', '.join(map(repr, unknown))}; there are {', '.join(FIELDS)}")
     fields = {name: value for name, value in fields.items() if value is not None}

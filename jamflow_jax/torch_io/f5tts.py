@@ -72,7 +72,8 @@ def load(checkpoint_path: str | Path, f5_config: Mapping[str, Any]) -> tuple[Aud
         except ValueError:
             value = None
         if value is None or value.shape != shapes[name.path]:
-            problems.append(f"{keys[0]} has shape {state[keys[0]].shape}, which does not fit {'/'.join(name.path)} {shapes[name.path]}")
+            theirs, ours = state[keys[0]].shape, shapes[name.path]
+            problems.append(f"{keys[0]} has shape {theirs}, which does not fit {'/'.join(name.path)} {ours}")
         elif not np.isfinite(value).all():
             problems.append(f"{keys[0]} holds values that are not finite")
         else:
@@ -92,7 +93,7 @@ def turn(name: Name, tensors: list[np.ndarray], config: AudioConfig) -> np.ndarr
     if name.kind == "qkv_bias":
         return np.stack([t.reshape(config.heads, config.head_dim) for t in tensors])
     (tensor,) = tensors
-    return {"linear": lambda t: t.T, "conv": lambda t: t.transpose(2, 1, 0), "grn": np.ravel, "same": lambda t: t}[name.kind](tensor)
+    return {"linear": np.transpose, "conv": np.transpose, "grn": np.ravel, "same": np.asarray}[name.kind](tensor)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -215,6 +215,8 @@ def test_gaps_up_to_the_limit_are_interpolated(folder):
     ('{"audio": "x.wav", "start": 2, "end": 1}', "end = 1 is not after start = 2"),
     ('{"audio": "x.wav", "start": NaN}', "start = nan is no number"),
     ('{"audio": "x.wav", "fps": 0}', "frame rate"),
+    (r'{"audio": "x.wav", "text": "half a pair: \ud800"}', "half a surrogate pair"),
+    (r'{"audio": "x.wav", "words": [[0, 1, "\ud800"]]}', "half a surrogate pair"),
     ('{"audio": "x.wav", "words": [[1, "a"]]}', "words must be a list of [start s, end s, label]"),
     ('{"audio": "other.wav", "id": "good"}', "id 'good' is taken by line 1"),
 ])  # fmt: skip
@@ -333,7 +335,9 @@ def test_command(folder, capsys):
     assert "1 clips accepted, 1 rejected" in printed.out and printed.err.startswith("rejected nowhere: ")
     assert DataSet(out).meta["audio"] is False
     assert main(arguments) == 1  # it is there
-    assert main(arguments + ["--overwrite", "--space-option", "flor=1"]) == 1
+    assert main(arguments + ["--overwrite", "--space-option", "flor=1"]) == 2
+    assert main(arguments + ["--overwrite", "--space", "lip"]) == 2
+    assert main(arguments + ["--overwrite", "--validation", "0.5", "--test", "0.5"]) == 2
     assert main(arguments + ["--overwrite", "--space-option", "floor"]) == 2
     assert "is not KEY=VALUE" in capsys.readouterr().err
     assert main(["no.jsonl", "--out", out]) == 1

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from jamflow_jax.errors import ConfigError, InputError
 from jamflow_jax.timeline import motion_frames
@@ -42,6 +43,21 @@ def test_a_reference_is_a_prefix_on_the_grid(model, files):
     assert q.request.mel_known[: q.prefix].all() and not q.request.mel_known[q.prefix :].any()
     assert len(q.request.text_ids) == len("some words.  and more of it.")
     assert motion_frames(q.request.length) - 28 == motion_frames(q.length)  # cut exactly, in both streams
+
+
+def test_the_motion_of_a_reference_stays_in_step_with_its_sound(model, files, tmp_path):
+    seconds = 1.65  # 0.11 s of silence in front
+    sound = np.zeros(round(seconds * 24_000), np.float32)
+    sound[24_000:24_400] = 0.9  # a click at 1.0 s,
+    motion = np.zeros((42, model.space.dim), np.float32)
+    motion[25, list(model.space.mouth)] = 1.0  # and the mouth opens at 1.0 s
+    soundfile.write(tmp_path / "click.wav", sound, 24_000)
+    np.savez(tmp_path / "click.npz", motion=motion, names=np.array(model.space.dims), fps=25)
+    reference = {"ref_audio": str(tmp_path / "click.wav"), "ref_text": "click.", "ref_motion": str(tmp_path / "click.npz")}
+    q = read(Ask(text="and more of it.", **reference), model)
+    heard = q.request.mel[: q.prefix].mean(1).argmax() * 4 / 375
+    seen = q.request.mouth[q.request.mouth_known].mean(1).argmax() / 25
+    assert q.request.mouth_known.sum() == 44 and abs(heard - seen) <= 0.04
 
 
 def test_dubbing_takes_the_motion_and_its_rest(model, files):

@@ -2,7 +2,7 @@
 import pytest
 
 from jamflow_jax.errors import ConfigError, InputError
-from launch.exits import one_line_errors
+from launch.exits import Parser, one_line_errors
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,8 @@ from launch.exits import one_line_errors
         (InputError("clip.wav: not\naudio"), 1, "error: clip.wav: not audio\n"),
         (ConfigError("config.optim.rl: no such field"), 2, "error: config.optim.rl: no such field\n"),
         (FileNotFoundError(2, "No such file or directory", "a.wav"), 1, "error: a.wav: No such file or directory\n"),
+        (FileExistsError(17, "File exists", "run"), 1, "error: run: File exists\n"),
+        (OSError(28, "No space left on device"), 1, "error: the disk: No space left on device\n"),
         (KeyboardInterrupt(), 130, "error: interrupted\n"),
     ],
 )
@@ -24,13 +26,26 @@ def test_errors_become_one_line(error, code, words, capsys):
 
 
 def test_bugs_keep_their_traceback():
-    @one_line_errors
-    def main(argv):
-        raise KeyError("a bug")
+    for bug in (KeyError("a bug"), OSError("of a library")):
 
-    with pytest.raises(KeyError):
-        main([])
+        @one_line_errors
+        def main(argv):
+            raise bug  # noqa: B023
+
+        with pytest.raises(type(bug)):
+            main([])
 
 
 def test_a_clean_end_passes_through():
     assert one_line_errors(lambda argv: 3)([]) == 3
+
+
+def test_a_wrong_option_is_one_line_and_says_where_help_is(capsys):
+    parser = Parser("verb", "What it does.")
+    parser.add_argument("--count", type=int)
+    for argv in (["--cuont", "3"], ["--count", "many"], ["--coun", "3"]):  # no abbreviations: they break when options are added
+        with pytest.raises(SystemExit) as end:
+            parser.parse_args(argv)
+        said = capsys.readouterr().err
+        assert end.value.code == 2 and said.startswith("error: ") and said.endswith("(see jamflow verb --help)\n")
+        assert said.count("\n") == 1

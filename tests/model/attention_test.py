@@ -65,17 +65,16 @@ def test_joint_attention_equals_a_loop(window, alpha):
     reach = Fraction(10**6) if window is None else window
     for b, length in enumerate(lengths):
         (q_a, k_a, v_a), (q_m, k_m, v_m) = (tuple(np.asarray(x[b]) for x in s) for s in (audio, motion))
-        frames, m_valid = 31, motion_frames(length)
+        frames, m, m_valid = 31, len(q_m), motion_frames(length)
 
         def sees(j, i, reach=reach):
             t = Fraction(j * 256, 24_000)
             return Fraction(i, 25) <= t + reach and Fraction(i + 1, 25) > t - reach
 
-        def audio_row(t, s, length=length, m_valid=m_valid):
+        def audio_row(t, s, length=length, m_valid=m_valid, frames=frames):
             return s < length if s < frames else alpha[0] and s - frames < m_valid and sees(t, s - frames)
 
-        def motion_row(i, s, length=length, m_valid=m_valid):
-            m = len(q_m)
+        def motion_row(i, s, length=length, m_valid=m_valid, m=m):
             if s < m:
                 return s < m_valid and abs(Fraction(i - s, 25)) <= reach
             return alpha[1] and s - m < length and sees(s - m, i)

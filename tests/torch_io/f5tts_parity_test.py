@@ -43,9 +43,10 @@ def test_every_stage_agrees(case, row):
 
     def stages(module):
         hidden, emb, table, valid = module.embed(x, cond, text, time)
-        return emb, module.text(text, 96), module.text(text, 96, None, True), hidden, module.advance(hidden, emb, table, valid, stop=1)
+        texts = module.text(text, 96), module.text(text, 96, None, True)
+        return emb, *texts, hidden, module.advance(hidden, emb, table, valid, stop=1)
 
-    emb, text_embed, dropped, hidden, block0 = model.apply(variables, method=stages)
+    emb, text_embed, dropped, hidden, block0 = jax.jit(lambda v: model.apply(v, method=stages))(variables)
     close(emb, io["time_embed"][row:row + 1])
     close(text_embed, io[f"text_embed_row{row}"])
     close(dropped, io[f"text_embed_dropped_row{row}"])

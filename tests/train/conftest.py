@@ -42,9 +42,8 @@ def make_batch(step: int, size: int = 4, frames: int = 30, has_motion: bool = Tr
 
 @pytest.fixture(scope="package", autouse=True)
 def quick_compilation(tmp_path_factory):
-    """Most tests here run the same few programs, for a few steps: compile each once, and without much effort."""
-    changes = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")), "jax_disable_most_optimizations": True,
-               "jax_persistent_cache_min_compile_time_secs": 0.5}  # fmt: skip
+    """Most tests here run the same few programs, for a few steps: compile each once."""
+    changes = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")), "jax_persistent_cache_min_compile_time_secs": 0.5}
     before = {name: jax.config.values[name] for name in changes}
     for name, value in changes.items():
         jax.config.update(name, value)
