@@ -222,7 +222,7 @@ def spans(text: str | None, what: str) -> list[tuple[Fraction, Fraction | float]
 def _check(ask: Ask) -> None:
     """What can be said before any file is read."""
     if not ask.name or ask.name in (".", "..") or set(ask.name) & set('/\\:\0') or ask.name.startswith("."):
-        raise InputError(f"name {ask.name!r} does not make a file name")
+        raise ConfigError(f"name {ask.name!r} does not make a file name")
     if ask.task is not None:
         if ask.task not in TASKS:
             near = difflib.get_close_matches(ask.task, TASKS, n=1)
