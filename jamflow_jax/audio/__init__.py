@@ -1,0 +1,1 @@
+"""Sound: log-mel as F5-TTS has it, and Griffin-Lim."""

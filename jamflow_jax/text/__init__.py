@@ -1,0 +1,1 @@
+"""Text: F5-TTS vocabularies, tokenizers and durations."""
