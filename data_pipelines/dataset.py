@@ -42,14 +42,21 @@ class DataSet:
             raise InputError(f"{self.path}: no data set (dataset.json is missing); make one with `jamflow prepare`") from None
         except ValueError as error:
             raise InputError(f"{self.path}/dataset.json: {error}") from None
-        if meta.get("format") != FORMAT:
-            raise InputError(f"{self.path}: data format {meta.get('format')}, this version reads {FORMAT}; prepare it again")
+        found = meta.get("format") if isinstance(meta, dict) else None
+        if found != FORMAT:
+            raise InputError(f"{self.path}: data format {found}, this version reads {FORMAT}; prepare it again")
         self.meta = meta
         self.index = Index.load(self.path)
-        self.space = MotionSpace.from_json(meta["space"])
-        self.speech_dim: int = meta["speech_dim"]
-        self.tokenizer = Tokenizer.from_file(self.path / "vocab.txt", kind=meta["tokenizer"])
-        self.statistics = Statistics.from_json(json.loads((self.path / "statistics.json").read_text()))
+        try:
+            self.space = MotionSpace.from_json(meta["space"])
+            self.speech_dim: int = meta["speech_dim"]
+            self.tokenizer = Tokenizer.from_file(self.path / "vocab.txt", kind=meta["tokenizer"])
+            self.statistics = Statistics.from_json((self.path / "statistics.json").read_text())
+            self.statistics.mouth(self.space)  # they fit one another
+        except (InputError, KeyError, OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{self.path}: dataset.json, vocab.txt or statistics.json is damaged ({error}); prepare the data set again"
+            ) from None
         self._readers: dict[tuple[str, int], ArrayRecordReader] = {}
 
     def __len__(self) -> int:

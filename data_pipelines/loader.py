@@ -56,7 +56,7 @@ class Loader:
         return self._read(frames, self._mine(ids), np.ones(len(ids) // self.hosts, np.float32), step)
 
     def iterate(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
-        """The batches of steps start, start + 1, ..., read ahead by Grain."""
+        """The batches of steps start, start + 1, ..., read ahead by Grain. Raises InputError once no clip is left whole."""
         stop = 2**31 - 1 if stop is None else stop
         steps = grain.MapDataset.range(start, stop).map(self.batch)
         options = grain.ReadOptions(num_threads=max(1, min(self.prefetch, 16)), prefetch_buffer_size=max(1, self.prefetch))
@@ -68,6 +68,9 @@ class Loader:
         for batch in ahead:
             for i in batch["example_id"][batch["weight"] == 0].tolist():  # worker processes keep their own books
                 self.damaged.setdefault(i, "damaged record")
+            if not batch["weight"].any() and self.damaged.keys() >= self._ids():
+                first = next(iter(self.damaged.values()))
+                raise InputError(f"every clip of the {self.plan.split} split is damaged; the first: {first}")
             yield batch
 
     def fingerprint(self) -> str:
@@ -83,6 +86,10 @@ class Loader:
             return iter(())
         fixed = self.plan.of_split(self.corpus.index, split).fixed(batches)
         return (self._read(frames, self._mine(ids), self._mine(weight), step=0) for frames, ids, weight in fixed)
+
+    def _ids(self) -> set[int]:
+        """All that the plan may name."""
+        return {int(i) for bucket in self.plan.buckets for members in bucket.members for i in members}
 
     def _mine(self, x: np.ndarray) -> np.ndarray:
         share = len(x) // self.hosts
@@ -111,9 +118,9 @@ class Loader:
         try:
             record = self.corpus.record(i, self.speech)
         except InputError as error:
-            if i not in self.damaged:
+            said = str(error)
+            if self.damaged.setdefault(i, said) is said:  # atomic: threads read one clip at once
                 logging.warning("%s; its slot gets weight 0", error)
-            self.damaged[i] = str(error)
             return row | {"weight": np.float32(0)}
         self._fill(row, record, i, step)
         return row

@@ -111,6 +111,15 @@ def test_missing_shard_is_damage_too(mixed_set, tmp_path):
     assert "is missing" in next(iter(loader.damaged.values()))
 
 
+def test_a_data_set_without_one_whole_clip_is_an_error(mixed_set, tmp_path):
+    shutil.copytree(mixed_set, tmp_path / "set")
+    for file in (tmp_path / "set" / "shards").glob("data-*"):
+        file.write_bytes(file.read_bytes()[:5_000])
+    with pytest.raises(InputError, match="every clip of the train split is damaged"):
+        for _ in make(tmp_path / "set").iterate(0, 200):
+            pass
+
+
 def test_crops_start_on_the_grid_and_lose_their_text(mixed_set):
     loader = make(mixed_set, buckets=(45,), crop=True)
     starts = set()

@@ -317,6 +317,25 @@ def test_an_existing_directory_is_not_touched(folder):
         prepare(folder.manifest(), folder.path / "mine", LIPS, overwrite=True)
 
 
+@pytest.mark.parametrize("name, content, words", [
+    ("dataset.json", "{", "dataset.json: "),
+    ("dataset.json", "[]", "data format None"),
+    ("dataset.json", '{"format": 1}', "damaged .*'space'"),
+    ("statistics.json", "{", "damaged .*not motion statistics"),
+    ("statistics.json", '{"count": 1, "mean": [0], "std": [1], "live": [true]}', "damaged .*do not fit"),
+    ("statistics.json", None, "damaged .*statistics.json"),
+    ("vocab.txt", None, "damaged .*vocab.txt"),
+    ("index.npz", "no zip", "no readable index"),
+])  # fmt: skip
+def test_a_damaged_data_set_is_one_line(folder, clip, name, content, words):
+    build([clip(0), clip(1)], folder.path / "set", LIPS)
+    path = folder.path / "set" / name
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(InputError, match=words) as error:
+        DataSet(folder.path / "set")
+    assert "\n" not in str(error.value)
+
+
 def test_duplicate_ids_from_a_source(folder, clip):
     report = build([clip(0), clip(0), clip(1)], folder.path / "set", LIPS)
     assert report.accepted == 2 and report.by_reason() == {"duplicate id": 1}
