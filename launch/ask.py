@@ -150,7 +150,7 @@ def read(ask: Ask, model) -> Question:
     ids = None if text is None else model.tokenizer.encode(text)
     if text is not None and (strange := model.tokenizer.unknown(text)):
         notes.append(f"not in the vocabulary, read as spaces: {' '.join(sorted(strange))}")
-    length = _length(ask, mel_TF, motion_MD, prefix, 0 if ids is None else len(ids))
+    length = _length(ask, mel_TF, motion_MD, prefix, (len(ref_N) - silence) // HOP, 0 if ids is None else len(ids))
     frames = motion_frames(length)
     if motion_MD is not None:
         motion_MD = _fit(motion_MD, frames, ask.motion, whole=ask.duration is None)
@@ -268,8 +268,10 @@ def _text(ask: Ask) -> str | None:
     return reference_text(ask.ref_text) + ask.text
 
 
-def _length(ask: Ask, mel_TF: np.ndarray | None, motion_MD: np.ndarray | None, prefix: int, tokens: int) -> int:
-    """Mel frames of the result."""
+def _length(
+    ask: Ask, mel_TF: np.ndarray | None, motion_MD: np.ndarray | None, prefix: int, spoken: int, tokens: int
+) -> int:  # fmt: skip
+    """Mel frames of the result. `spoken`: those of the prefix without the silence in front, which says nothing of the pace."""
     have = len(mel_TF) if mel_TF is not None else mel_frames_of_motion(len(motion_MD)) if motion_MD is not None else 0
     if ask.duration is not None:
         length = mel_frames_of_seconds(ask.duration)
@@ -284,7 +286,7 @@ def _length(ask: Ask, mel_TF: np.ndarray | None, motion_MD: np.ndarray | None, p
         from jamflow_jax.text.duration import DEFAULT_RATE, f5_duration, reference_text, spoken_duration
 
         if prefix and ask.rate is None:
-            length = f5_duration(prefix, reference_text(ask.ref_text), ask.text, speed=ask.speed, tokens=tokens) - prefix
+            length = f5_duration(spoken, reference_text(ask.ref_text), ask.text, speed=ask.speed, tokens=tokens) - spoken
         else:
             length = spoken_duration(ask.text, ask.rate or DEFAULT_RATE, speed=ask.speed, tokens=tokens)
     most = mel_frames(int(MOST_SECONDS * SAMPLE_RATE))

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from jamflow_jax.errors import ConfigError, InputError
+from jamflow_jax.text.duration import f5_duration
 from jamflow_jax.timeline import motion_frames
 from launch.ask import Ask, read, spans
 
@@ -58,6 +59,8 @@ def test_the_motion_of_a_reference_stays_in_step_with_its_sound(model, files, tm
     heard = q.request.mel[: q.prefix].mean(1).argmax() * 4 / 375
     seen = q.request.mouth[q.request.mouth_known].mean(1).argmax() / 25
     assert q.request.mouth_known.sum() == 44 and abs(heard - seen) <= 0.04
+    # and its pace is that of the sound: 154 frames (39,600 // 256), not the 165 of the prefix
+    assert (q.prefix, q.length) == (165, f5_duration(154, "click.  ", "and more of it.") - 154)
 
 
 def test_dubbing_takes_the_motion_and_its_rest(model, files):
