@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.steps = 450
+    config.steps = 360
     config.log_every = 25
 
     config.data = data = ConfigDict()

@@ -32,6 +32,7 @@ class Settings:
     overrides: tuple[str, ...] = ()  # of configs/quickstart.py
     kill_after: float = 0.58  # of the steps; then SIGKILL
     sample_steps: int = 32
+    evaluate_steps: int = 16
     clips: int | None = None  # held-out clips measured; None: all
 
 
@@ -45,6 +46,7 @@ TINY = Settings(
     ),
     kill_after=0.55,
     sample_steps=6,
+    evaluate_steps=6,
     clips=6,
 )  # fmt: skip
 
@@ -203,7 +205,7 @@ class Job:
         """The four rows."""
         clips = [] if self.settings.clips is None else ["--clips", str(self.settings.clips)]
         call([sys.executable, "-m", "launch.evaluate", "--model", str(self.folder / "model"), "--data", str(self.folder / "data"),
-              "--out", str(self.folder / "evaluation"), "--steps", str(self.settings.sample_steps), *clips])  # fmt: skip
+              "--out", str(self.folder / "evaluation"), "--steps", str(self.settings.evaluate_steps), *clips])  # fmt: skip
         return {}
 
     def report(self) -> dict:
