@@ -36,7 +36,7 @@ def load_model(directory: str | Path, ema: bool = True, step: int | None = None)
       step: a particular checkpoint.
 
     Raises:
-      InputError: no run, or no readable checkpoint there.
+      InputError: no run there, no checkpoint that is whole, one of another model than config.json says, or not readable now.
     """
     config, space, statistics, tokenizer = workdir.read(directory)
     found = checkpoint.steps(Path(directory) / "checkpoints")
@@ -47,8 +47,8 @@ def load_model(directory: str | Path, ema: bool = True, step: int | None = None)
         try:
             params = _load(Path(directory).absolute() / "checkpoints" / str(number), config, ema)
             return Model(config, params, space, statistics, tokenizer, number)
-        except Exception as error:
-            reasons.append(f"step {number}: {(str(error).strip().splitlines() or [type(error).__name__])[0][:160]}")
+        except checkpoint.Damaged as error:
+            reasons.append(f"step {number}: {error}")
     raise InputError(f"{directory}: no readable checkpoint ({'; '.join(reasons) or 'none saved yet'})")
 
 

@@ -1,7 +1,7 @@
 """Checkpoints: the one file that knows Orbax (`orbax.checkpoint.v1`, whose names still move).
 
     DIR/<step>/params, averages, optimizer   arrays; each loads alone, onto any mesh
-    DIR/<step>/ metadata                      the record: config, data fingerprint, pending metrics, checksums
+    DIR/<step>/ metadata                      the record: config, data fingerprint, pending metrics, shapes, checksums
 
 Saves run in the background and appear under their name only when complete, so a kill leaves the previous one. Flipped bytes on
 disk are another matter: tensorstore reads them without complaint. Hence a checksum of every array,
@@ -9,10 +9,22 @@ disk are another matter: tensorstore reads them without complaint. Hence a check
     c = sum_i (2 i + 1) bits_i   mod 2^32,    i the global flat index,
 
 which is exact whatever the order of summation, so it is computed where the array lies and does not depend on the mesh.
+
+Three things can be wrong with a checkpoint, and each is one line: it is damaged (`Damaged`: the one before it is taken), it is of
+another model than asked for, or the machine cannot read it now (both `InputError`: nothing is touched).
 """
+import contextlib
+import errno
 import functools
+import gc
+import json
+import logging
+import re
 import shutil
-from collections.abc import Callable
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +38,11 @@ from jamflow_jax.train.state import TrainState
 
 FORMAT = 1
 Record = dict[str, Any]
+_MISSING = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # errors that a damaged directory gives; all others pass
+
+
+class Damaged(ValueError):
+    """A checkpoint that is not what was saved; the message says in what way."""
 
 
 class Checkpoints:
@@ -47,27 +64,26 @@ class Checkpoints:
           say: told of every damaged checkpoint, which is moved to DIR/../damaged.
 
         Raises:
-          InputError: what `check` raises; or checkpoints exist and none is whole.
+          InputError: what `check` and `load` raise; or there are checkpoints, here or set aside, and none is whole.
         """
         damaged = 0
         for step in sorted(steps(self.directory), reverse=True):
             path = self.directory / str(step)
             try:
                 record = read_record(path)
-            except Exception as error:
-                damaged += self._set_aside(path, error, say)
-                continue
-            check(record)
-            try:
+                check(record)
                 arrays = load(path, _split(jax.tree.map(_abstract, shapes, places)), record)
-            except Exception as error:
+            except Damaged as error:
                 damaged += self._set_aside(path, error, say)
                 continue
             if damaged:
                 say(f"going on from the checkpoint of step {step:,}, which is whole")
             return _join(arrays), record
-        if damaged:
-            raise InputError(f"{self.directory}: none of its {damaged} checkpoints is whole; they are in {self._aside}")
+        if aside := steps(self._aside):
+            raise InputError(
+                f"{self.directory}: no checkpoint is whole; {len(aside)} damaged ones (steps {', '.join(map(str, aside))}) are in "
+                f"{self._aside}: take another --workdir, or remove {self._aside} to start this run anew"
+            )
         return None
 
     def save(self, step: int, state: TrainState, record: Record) -> None:
@@ -76,7 +92,7 @@ class Checkpoints:
             newest = ocp.training.preservation_policies.LatestN(self.keep)
             self._orbax = ocp.training.Checkpointer(self.directory, preservation_policy=newest, cleanup_tmp_directories=True)
         arrays = _split(state)
-        record = {**record, "format": FORMAT, "step": step, "checksums": checksums(arrays)}
+        record = {**record, "format": FORMAT, "step": step, "shapes": _shapes(arrays), "checksums": checksums(arrays)}
         self._orbax.save_checkpointables_async(step, arrays, custom_metadata=record, force=True)
 
     def close(self) -> None:
@@ -88,9 +104,8 @@ class Checkpoints:
     def _aside(self) -> Path:
         return self.directory.parent / "damaged"
 
-    def _set_aside(self, path: Path, error: Exception, say) -> int:
-        reason = str(error).strip().splitlines()
-        say(f"checkpoint {path} is damaged ({reason[0][:160] if reason else type(error).__name__}); moved to {self._aside}")
+    def _set_aside(self, path: Path, error: Damaged, say) -> int:
+        say(f"checkpoint {path} is damaged ({error}); moved to {self._aside}")
         if jax.process_index() == 0:
             self._aside.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(self._aside / path.name, ignore_errors=True)
@@ -107,10 +122,15 @@ def steps(directory: str | Path) -> list[int]:
 
 
 def read_record(path: str | Path) -> Record:
-    """What a checkpoint says about itself. Raises ValueError when that is not readable or of another format."""
-    record = ocp.checkpointables_metadata(path).custom_metadata
+    """What a checkpoint says about itself.
+
+    Raises:
+      Damaged: that is not readable or of another format; InputError: not now.
+    """
+    with _reading(path):
+        record = ocp.checkpointables_metadata(path).custom_metadata
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ValueError("no record of format " + str(FORMAT))
+        raise Damaged(f"it has no record of format {FORMAT} that can be read")
     return record
 
 
@@ -123,13 +143,98 @@ def load(path: str | Path, abstract: dict[str, Any], record: Record) -> dict[str
       record: from `read_record`.
 
     Raises:
-      ValueError: an array differs from what was saved; Orbax's errors when files are missing.
+      Damaged: files are missing or cut, or an array differs from what was saved.
+      InputError: the arrays asked for are not those of the record; or the machine cannot read it now.
     """
-    arrays = ocp.load_checkpointables(path, abstract)
-    for name, value in checksums(arrays).items():
+    _compare(path, _shapes(abstract), record)
+    with _reading(path):
+        arrays = ocp.load_checkpointables(path, abstract)
+        found = checksums(arrays)
+    for name, value in found.items():
         if record["checksums"].get(name) != value:
-            raise ValueError(f"{name} is not what was saved")
+            raise Damaged(f"{name} is not what was saved")
     return arrays
+
+
+def _shapes(tree: Any) -> dict[str, list[int]]:
+    return {jax.tree_util.keystr(path): list(leaf.shape) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _compare(path, wanted: dict[str, list[int]], record: Record) -> None:
+    """Orbax names another model's arrays in a thousand lines; the record knows them beforehand."""
+    parts = {name[: name.index("]") + 1] for name in wanted}
+    saved = {name: shape for name, shape in record.get("shapes", wanted).items() if name[: name.index("]") + 1] in parts}
+    for name in sorted(saved.keys() | wanted.keys()):
+        if saved.get(name) != wanted.get(name):
+            there, here = (f"{tuple(x[name])}" if name in x else "none" for x in (saved, wanted))
+            raise InputError(f"checkpoint {path} is of another model than the config: {name} has shape {there}, not {here}")
+
+
+@contextlib.contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    """Around Orbax: what goes wrong is said in one line, by us, and not in its logs and in those of the threads it leaves behind.
+
+    Raises:
+      InputError: a passing error of the machine (disk, memory, open files); Damaged: any other.
+    """
+    loggers, failed, hook = [logging.getLogger(name) for name in ("absl", "asyncio")], None, sys.unraisablehook
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+    sys.unraisablehook = lambda _: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                yield
+            except Exception as error:
+                failed = _passing(error), _reason(error, path)
+                for cause in _causes(error):
+                    traceback.clear_frames(cause.__traceback__)
+            gc.collect()  # coroutines and futures that nobody awaits complain when they are collected: let it be now
+    finally:
+        for logger, disabled in zip(loggers, before):
+            logger.disabled = disabled
+        late = getattr(hook, "func", None) is _but_for_late_reads
+        sys.unraisablehook = hook if late else functools.partial(_but_for_late_reads, hook)
+    if failed and failed[0]:
+        raise InputError(f"checkpoint {path} cannot be read now ({failed[1]}); it was left as it is") from None
+    if failed:
+        raise Damaged(failed[1]) from None
+
+
+def _but_for_late_reads(hook: Callable[[Any], None], event: Any) -> None:
+    """Reads of a load that has failed end after it, in other threads: nobody waits for them."""
+    if "Event loop is closed" not in str(event.exc_value):
+        hook(event)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those behind it, the first cause last."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _passing(error: Exception) -> bool:
+    """Whether the machine is to blame: another time, or with more memory or disk, the checkpoint may well load."""
+    for cause in _causes(error):
+        numbers = [int(number) for number in re.findall(r"os_error_code='(\d+)'", str(cause))]  # tensorstore's way to say errno
+        numbers += [cause.errno] if isinstance(cause, OSError) else []
+        if isinstance(cause, MemoryError) or "RESOURCE_EXHAUSTED" in str(cause) or set(numbers) - {*_MISSING}:
+            return True
+    return False
+
+
+def _reason(error: Exception, path: str | Path) -> str:
+    """The first cause in a line; of tensorstore's, which nests them, the innermost, without its specifications.
+    Files are named from `path` on."""
+    cause = list(_causes(error))[-1]
+    line = re.split(r"\s\[(?:tensorstore_spec|source locations|os_error_code)", str(cause))[0].replace(f"{path}/", "")
+    line = " ".join(re.sub(r"^([A-Z_]+: )?.*Error (?:reading|opening) ", r"\1", line).split()) or type(cause).__name__
+    if isinstance(cause, json.JSONDecodeError):
+        line = f"one of its JSON files: {line}"
+    return line if len(line) <= 200 else line[:200] + "..."
 
 
 def checksums(tree: Any) -> dict[str, int]:
