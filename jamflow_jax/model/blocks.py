@@ -53,7 +53,7 @@ class Block(nn.Module):
         """Residual of the attention output [B, T, H, K], then the feed-forward."""
         c = self.config
         gate, shift, scale, gate_ff = modulation
-        o_BTHK = checkpoint_name(o_BTHK, "attention_output")
+        o_BTHK = checkpoint_name(constrain(o_BTHK, "batch", "time", "heads", "head"), "attention_output")
         key_attention, key_hidden = (None, None) if keys_B is None else _split(keys_B)
         o_BTD = self.out(o_BTHK.reshape(*o_BTHK.shape[:2], c.heads * c.head_dim))
         x_BTD = x_BTD + gate * dropout(o_BTD, key_attention, c.dropout)

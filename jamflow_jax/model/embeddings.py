@@ -34,7 +34,7 @@ class TimeEmbedding(nn.Module):
         angle = 1000.0 * time_B.astype(jnp.float32)[:, None] * frequency[None]
         wave = jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
         hidden = nn.silu(Linear(self.width, (None, "embed"), self.dtype, name="in")(wave))
-        return Linear(self.width, ("embed", None), self.dtype, name="out")(hidden)
+        return constrain(Linear(self.width, ("embed", None), self.dtype, name="out")(hidden), "batch", "act_embed")
 
 
 class ConvNeXtV2Block(nn.Module):
@@ -58,7 +58,7 @@ class ConvNeXtV2Block(nn.Module):
         energy = square.sum(axis=1, keepdims=True)
         norm = jnp.where(energy > 0, jnp.sqrt(jnp.where(energy > 0, energy, 1)), 0)
         scaled = norm / (norm.mean(axis=-1, keepdims=True) + 1e-6)
-        y = (gamma * (y * scaled) + beta + y).astype(self.dtype)
+        y = constrain((gamma * (y * scaled) + beta + y).astype(self.dtype), "batch", "time", "text_mlp")
         return x_BTC + Linear(self.width, ("text_mlp", "text"), self.dtype, name="out")(y)
 
 
@@ -96,7 +96,7 @@ class TextEmbedding(nn.Module):
         for i in range(config.text_layers):
             x_BTC = ConvNeXtV2Block(width, config.dtype, name=f"block_{i}")(x_BTC, grn_BT)
             x_BTC = _zero_outside(x_BTC, keep_BT)
-        return x_BTC
+        return constrain(x_BTC, "batch", "time", "act_embed")
 
 
 class InputEmbedding(nn.Module):

@@ -13,7 +13,7 @@ from jamflow_jax.model.attention import self_attention, valid_frames
 from jamflow_jax.model.blocks import Block, Stack, apply_layers, layer_keys, modulate
 from jamflow_jax.model.config import AudioConfig, MotionConfig, TrunkConfig
 from jamflow_jax.model.embeddings import InputEmbedding, TextEmbedding, TimeEmbedding
-from jamflow_jax.model.layers import Linear
+from jamflow_jax.model.layers import Linear, constrain
 from jamflow_jax.model.rope import Rope, audio_positions, motion_positions, rope
 from jamflow_jax.timeline import MEL_TICKS, MOTION_TICKS, motion_frames
 
@@ -49,7 +49,7 @@ class Hidden(nn.Module):
         if self.config.long_skip:
             x_BTD = self.skip(jnp.concatenate([x_BTD, embedded_BTD], axis=-1))
         scale, shift = jnp.split(self.norm_out(nn.silu(emb_BD))[:, None, :], 2, axis=-1)
-        v_BTF = self.proj_out(modulate(x_BTD, scale, shift, self.config.dtype))
+        v_BTF = constrain(self.proj_out(modulate(x_BTD, scale, shift, self.config.dtype)), "batch", "time", None)
         return v_BTF if valid_BT is None else jnp.where(valid_BT[:, :, None], v_BTF, 0.0)
 
 
