@@ -7,6 +7,7 @@ SIGTERM or Ctrl-C saves and stops; so does a kill, but for the steps since the l
 """
 import argparse
 import dataclasses
+import functools
 import sys
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def train(config, workdir: Path) -> int:
     from data_pipelines.loader import open_loader
     from jamflow_jax.parallel.mesh import batch_shards, make_mesh, start_processes
     from jamflow_jax.timeline import MEL_BINS
-    from jamflow_jax.train import checkpoint, loop, stages
+    from jamflow_jax.train import loop, stages
     from jamflow_jax.train import workdir as run_directory
     from launch.compile_cache import use_compile_cache
 
@@ -70,18 +71,20 @@ def train(config, workdir: Path) -> int:
     say(f"model: stage {config.stage}, parameters:")
 
     # --- train
-    if first and not checkpoint.steps(workdir / "checkpoints"):
-        run_directory.write(workdir, config, corpus.space, corpus.statistics, corpus.tokenizer)
+    def write():
+        if first:
+            run_directory.write(workdir, config, corpus.space, corpus.statistics, corpus.tokenizer)
+
     data = loop.Data(
         loader, lambda: loader.fixed_batches("validation", config.evaluation.batches),
         corpus.statistics.mouth(corpus.space).live, loader.fingerprint(),
     )  # fmt: skip
-    outcome = loop.run(config, data, mesh, workdir, lambda: stages.starting_params(config), say)
+    start = functools.partial(stages.starting_params, config, corpus.space, corpus.tokenizer)
+    outcome = loop.run(config, data, mesh, workdir, start, say, begun=write)
     if outcome.interrupted:
         say(f"stopped and saved at step {outcome.step:,}; the same command goes on from there")
     else:
-        if first:  # a resumed run may have been given more steps
-            run_directory.write(workdir, config, corpus.space, corpus.statistics, corpus.tokenizer)
+        write()  # a resumed run may have been given more steps
         say(f"done: {outcome.step:,} steps in {workdir}")
     if loader.damaged:
         say(f"{len(loader.damaged)} damaged records were left out; the first: {next(iter(loader.damaged.values()))}")

@@ -56,7 +56,7 @@ class Outcome:
 
 def run(
     config: RunConfig, data: Data, mesh: Mesh, workdir: str | Path,
-    start: Callable[[], dict[str, Any]] = dict, say: Callable[[str], None] = print,
+    start: Callable[[], dict[str, Any]] = dict, say: Callable[[str], None] = print, begun: Callable[[], None] = lambda: None,
 ) -> Outcome:  # fmt: skip
     """Trains until `config.steps`, from the newest checkpoint in `workdir` if there is one.
 
@@ -67,13 +67,14 @@ def run(
       workdir: holds checkpoints and metrics.
       start: parameters to start from, {stream: arrays}; called only when there is no checkpoint.
       say: told of everything a user should read, line by line.
+      begun: called when a new run has its state, before its first step: what is wrong with a start leaves no trace.
 
     Raises:
       InputError: a checkpoint of another run or data, all checkpoints damaged, or a gradient that stays non-finite.
     """
     checkpoints = Checkpoints(Path(workdir) / "checkpoints", config.checkpoint.keep)
     with jax.set_mesh(mesh), Interrupt() as stop:
-        state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say)
+        state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
         log = MetricsLog(workdir, step) if jax.process_index() == 0 else _NoLog()
         try:
             return _Loop(config, data, mesh, checkpoints, log, say).run(state, step, rows, stop)
@@ -82,7 +83,7 @@ def run(
             log.close()
 
 
-def _begin(config, data, mesh, workdir, checkpoints, start, say) -> tuple[TrainState, int, list]:
+def _begin(config, data, mesh, workdir, checkpoints, start, say, begun) -> tuple[TrainState, int, list]:
     """The state to go on from: the newest whole checkpoint, else a new one."""
     shapes, places = layout(config, mesh)
     for line in parameter_table(shapes.params):
@@ -90,7 +91,9 @@ def _begin(config, data, mesh, workdir, checkpoints, start, say) -> tuple[TrainS
     found = checkpoints.restore(
         shapes, places, lambda record: resume.check(record, to_dict(config), data.fingerprint, str(workdir), say), say)
     if found is None:
-        return initialise(config, mesh, start()), 0, []
+        state = initialise(config, mesh, start())
+        begun()
+        return state, 0, []
     state, record = found
     say(f"resuming at step {record['step']:,}")
     return state, record["step"], [{name: float(value) for name, value in row.items()} for row in record["pending"]]

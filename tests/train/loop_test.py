@@ -97,6 +97,19 @@ def test_a_finished_run_does_nothing(run, tiny, whole):
     assert outcome == loop.Outcome(12, False) and curve(whole) == before
 
 
+def test_a_run_has_begun_once_its_state_is_there(run, tiny, whole, tmp_path):
+    begun = []
+
+    def start():
+        assert not begun and not any(tmp_path.iterdir())
+        return {}
+
+    with pytest.raises(Killed):
+        run(tiny(), tmp_path, kill_at(0), start=start, begun=lambda: begun.append(1))
+    assert begun == [1]
+    run(tiny(), whole, begun=lambda: pytest.fail("the run goes on"))
+
+
 @SLOW
 def test_more_steps_go_on(run, tiny, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "run")

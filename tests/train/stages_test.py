@@ -18,6 +18,7 @@ from jamflow_jax.train.checkpoint import Checkpoints
 from jamflow_jax.train.config import RunConfig
 
 DIMS = {"mouth_dim": 5, "rest_dim": 4, "text_vocab": 9, "speech_dim": 0}
+LIPS, ABC = spaces.get("lips"), Tokenizer.from_texts(["abc"])
 
 
 def test_dimensions_follow_the_data():
@@ -31,9 +32,8 @@ def test_dimensions_follow_the_data():
 
 def save(directory, config: RunConfig):
     """A run that was saved before its first step."""
-    space = spaces.get("lips")
     statistics = Statistics.from_arrays([np.random.default_rng(0).normal(size=(9, 2))])
-    workdir.write(directory, config, space, statistics, Tokenizer.from_texts(["abc"]))
+    workdir.write(directory, config, LIPS, statistics, ABC)
     mesh = make_mesh(devices=jax.devices()[:1])
     made = state.initialise(config, mesh)
     checkpoints = Checkpoints(directory / "checkpoints")
@@ -46,13 +46,39 @@ def test_stage_one_hands_over_all_but_the_speech_columns(tiny, tmp_path):
     trunk = {"width": 32, "depth": 2, "heads": 2, "head_dim": 16, "mouth_dim": 3, "rest_dim": 2}
     made = save(tmp_path, tiny(stage=1, model={"motion": {**trunk, "speech_dim": 8}}))
     config = tiny(init={"motion": str(tmp_path)})
-    given = stages.starting_params(config)["motion"]
+    given = stages.starting_params(config, LIPS, ABC)["motion"]
     expected = nn.unbox(init_motion(config.model.motion, jax.random.key(1)))
     assert jax.tree.map(np.shape, given) == jax.tree.map(np.shape, expected)
     kernel = np.asarray(made.params["motion"]["input"]["proj"]["kernel"])
     np.testing.assert_array_equal(given["input"]["proj"]["kernel"], kernel[:8])
     begun = state.initialise(config, make_mesh(devices=jax.devices()[:1]), {"motion": given})
     np.testing.assert_array_equal(begun.ema["motion"]["input"]["proj"]["kernel"], kernel[:8])
+
+
+def test_a_start_must_mean_the_same_not_only_have_the_same_shape(tiny, tmp_path):
+    save(tmp_path, tiny())
+    turned = dataclasses.replace(LIPS, mouth=(1, 0))
+    shapes = spaces.get("blendshapes", names=["jawOpen", "mouthPucker"])
+    xyz, other = Tokenizer.from_texts(["xyz"]), Tokenizer("pinyin", ABC.vocab)
+
+    def start(space, tokenizer, **init):
+        return stages.starting_params(tiny(init={name: str(tmp_path) for name in init}), space, tokenizer)
+
+    for field in ("run", "motion"):
+        words = rf"config\.init\.{field}: .* mouth of lips \(2: opening, width\) there, of "
+        with pytest.raises(ConfigError, match=words + r"lips \(2: width, opening\) here"):
+            start(turned, ABC, **{field: 1})
+        with pytest.raises(ConfigError, match=words + r"blendshapes \(2: jawOpen, mouthPucker\) here"):
+            start(shapes, ABC, **{field: 1})
+    for field in ("run", "audio"):
+        words = rf"config\.init\.{field}: .* with 4 char tokens, the data set has 4 "
+        advice = rf"char .*id 1 is 'a' there, 'x' here.*--tokenizer char:{tmp_path}/vocab\.txt"
+        with pytest.raises(ConfigError, match=words + advice):
+            start(LIPS, xyz, **{field: 1})
+        with pytest.raises(ConfigError, match=words + "pinyin"):
+            start(LIPS, other, **{field: 1})
+    assert start(LIPS, ABC, run=1).keys() == {"audio", "motion"}
+    assert start(LIPS, xyz, motion=1).keys() == {"motion"} and start(turned, ABC, audio=1).keys() == {"audio"}  # not read there
 
 
 def test_a_start_of_another_shape_is_named(tiny):
