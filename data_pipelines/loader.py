@@ -8,7 +8,7 @@ says what is heard and is dropped. A damaged record keeps its slot: zeros, nothi
 """
 import hashlib
 import json
-import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Loader:
     Args:
       corpus, plan: the plan must be of the corpus's index.
       host, hosts: which slice of every batch this process reads.
-      speech: also read speech features into `speech`.
+      speech: also read speech features into `speech`, with `has_speech`.
       workers, prefetch: processes (0: threads of this one) and batches read ahead.
     """
 
@@ -114,13 +114,13 @@ class Loader:
             "weight": np.float32(1),
         } | {f"has_{name}": np.False_ for name in ("audio", "motion", "text", "rest")}
         if self.speech:
-            row["speech"] = np.zeros((M, self.corpus.speech_dim), np.float32)
+            row |= {"speech": np.zeros((M, self.corpus.speech_dim), np.float32), "has_speech": np.False_}
         try:
             record = self.corpus.record(i, self.speech)
         except InputError as error:
             said = str(error)
             if self.damaged.setdefault(i, said) is said:  # atomic: threads read one clip at once
-                logging.warning("%s; its slot gets weight 0", error)
+                sys.stderr.write(f"warning: {' '.join(said.split())}; its slot gets weight 0\n")
             return row | {"weight": np.float32(0)}
         self._fill(row, record, i, step)
         return row
@@ -149,6 +149,7 @@ class Loader:
         if self.speech and record.speech is not None:
             speech = record.speech[start * CROP_MOTION :][:M]
             row["speech"][: len(speech)] = speech
+            row["has_speech"] = np.True_
 
 
 def open_loader(

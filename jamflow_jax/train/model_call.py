@@ -25,10 +25,12 @@ def objective_config(config: RunConfig) -> ObjectiveConfig:
 
 
 def visible(config: RunConfig, batch: dict[str, Array]) -> dict[str, Array]:
-    """The batch as the stage sees it: in stage 1 examples without motion do not count."""
+    """The batch as the stage sees it: in stage 1 examples without motion do not count, and audio is there where what stands
+    for it is, the features or the mel."""
     if config.stage == 2:
         return batch
-    return {**batch, "weight": batch["weight"] * batch["has_motion"]}
+    heard = batch["has_speech" if config.speech == "features" else "has_audio"]
+    return {**batch, "weight": batch["weight"] * batch["has_motion"], "has_audio": heard}
 
 
 def model_apply(config: RunConfig, batch: dict[str, Array], streams: tuple[str, ...]):

@@ -1,7 +1,9 @@
 """What differs between the stages."""
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from jamflow_jax.flow import objective, states
 from jamflow_jax.train.model_call import mel_per_motion_frame, objective_config, visible
 
 
@@ -18,3 +20,17 @@ def test_stage_one_counts_motion_alone(tiny, batch):
     assert (goal.hide_probs, goal.audio_weight) == ((0.0, 1.0, 0.0), 0.0)
     assert visible(config, batch(0, has_motion=False))["weight"].sum() == 0
     assert objective_config(tiny()) == tiny().objective
+
+
+@pytest.mark.parametrize("speech, flag", [("features", "has_speech"), ("mel", "has_audio")])
+def test_in_stage_one_audio_is_there_where_what_stands_for_it_is(tiny, batch, speech, flag):
+    """Features without sound are heard; sound without features is absent, not given zeros."""
+    config = tiny(stage=1, speech=speech)
+    data = batch(0) | {"has_audio": np.array([True, True, False, False]), "has_speech": np.array([True, False, True, False])}
+    data["speech"] = np.ones((*data["mouth"].shape[:2], 2), np.float32) * data["has_speech"][:, None, None]
+    seen, goal = visible(config, data), objective_config(tiny(stage=1, objective={"drop_all": 0.0, "drop_audio": 0.0}))
+    drawn = objective.draw(goal, objective.example_keys(0, 0, data["example_id"]), seen)
+    told = objective.conditions(drawn, seen)
+    np.testing.assert_array_equal(np.asarray(told.audio_state_B), np.where(data[flag], states.GIVEN, states.ABSENT))
+    np.testing.assert_array_equal(np.any(told.speech_BMS, axis=(1, 2)), data["has_speech"] & data[flag])
+    assert visible(tiny(), data) is data
