@@ -87,12 +87,14 @@ def read(workdir: str | Path, split: str = "train") -> list[dict[str, float]]:
 
 
 def progress_line(step: int, steps: int, values: Mapping[str, float], steps_per_s: float, frames_per_s: float) -> str:
-    """step 1,200/20,000  audio 1.234  motion 0.567  lr 7.5e-05  3.20 steps/s  45,000 frames/s  1 h 38 min left"""
-    losses = "  ".join(f"{name} {values[name]:.4f}" for name in ("audio", "motion") if name in values)
-    skipped = f"  skipped {values['skipped']:.0f}" if values["skipped"] else ""
+    """step 1,200/20,000  audio 1.234  motion 0.567  lr 7.5e-05  3.20 steps/s  45,000 frames/s  1 h 38 min left
+
+    "no loss" stands for steps in which nothing was counted: of clips that are all damaged, or without what is trained."""
+    losses = [f"{name} {values[name]:.4f}" for name in ("audio", "motion") if name in values]
+    skipped = [f"skipped {values['skipped']:.0f}"] if values["skipped"] else []
     left = time_left((steps - step) / steps_per_s) if steps_per_s > 0 else "?"
-    return (f"step {step:,}/{steps:,}  {losses}  lr {values['lr']:.2g}{skipped}  {steps_per_s:.2f} steps/s  "
-            f"{frames_per_s:,.0f} frames/s  {left} left")  # fmt: skip
+    speed = f"{steps_per_s:.2f} steps/s", f"{frames_per_s:,.0f} frames/s", f"{left} left"
+    return "  ".join([f"step {step:,}/{steps:,}", *(losses or ["no loss"]), f"lr {values['lr']:.2g}", *skipped, *speed])
 
 
 def time_left(seconds: float) -> str:

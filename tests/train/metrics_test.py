@@ -31,6 +31,8 @@ def test_lines_beyond_the_checkpoint_and_torn_lines_go(tmp_path):
 def test_progress_line():
     line = metrics.progress_line(1200, 20000, {"audio": 1.0, "motion": 0.5, "lr": 7.5e-5, "skipped": 0}, 3.2, 45000)
     assert line == ("step 1,200/20,000  audio 1.0000  motion 0.5000  lr 7.5e-05  3.20 steps/s  45,000 frames/s  1 h 38 min left")
+    line = metrics.progress_line(1, 6, {"lr": 1e-3, "skipped": 2}, 2.0, 0)
+    assert line == "step 1/6  no loss  lr 0.001  skipped 2  2.00 steps/s  0 frames/s  2 s left"
 
 
 def test_time_left():
