@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-STEPS = 120
+STEPS = 60
 OVERRIDES = (
     f"steps={STEPS}", "log_every=1", "optim.warmup=10", "checkpoint.every=5", "evaluation.every=20", "evaluation.batches=1",
     "data.buckets=(240,390)", "data.batch_frames=1560", "data.max_batch=4", "model.joint_layers=(0,)",
