@@ -136,7 +136,7 @@ def read(ask: Ask, model) -> Question:
         return samples
 
     def moving(path: str) -> np.ndarray:
-        motion, said = read_motion(Path(path), model.space)
+        motion, said = read_motion(Path(path), model.space, longer_gaps="; fill them in the file, or leave it out")
         notes.extend(f"{Path(path).name}: {note}" for note in said)
         return motion
 

@@ -42,7 +42,7 @@ class RawMotion:
 
 def read_motion(
     path: Path, target: MotionSpace, key: str | None = None, fps: Fraction | None = None, family: str | None = None,
-    max_gap: int = 5,
+    max_gap: int = 5, longer_gaps: str = "",
 ) -> tuple[Float32[np.ndarray, "M D"], list[str]]:  # fmt: skip
     """Motion in `target` at 25 fps, and notes on what was changed.
 
@@ -51,6 +51,7 @@ def read_motion(
       fps: overrides what the file says; without either, 25.
       family: name of the motion space of the file's numbers, where it is not plain from them.
       max_gap: frames in a row, of the file's own rate, that may be missing.
+      longer_gaps: ends the message when more are, saying what can be done.
 
     Raises:
       Rejected: no such file, not motion, a pickle that is no template, too long a gap, another motion space.
@@ -68,7 +69,7 @@ def read_motion(
         try:
             motion = fill_gaps(motion, ~missing, max_gap)
         except InputError as error:
-            raise Rejected("missing frames", f"{path}: {error} (--max-gap)") from None
+            raise Rejected("missing frames", f"{path}: {error}{longer_gaps}") from None
         notes.append(f"motion interpolated: {int(missing.sum())} of {len(motion)} frames were missing")
     try:
         moved = convert.convert(motion, source, target)

@@ -4,9 +4,11 @@ Fitting brings sound and motion of a clip to one length T (mel frames), M = ceil
 
     motion longer than M      cut to M                       (noted beyond SLACK frames)
     shorter, by up to SLACK   its last frame is repeated     (noted beyond 1)
-    shorter by more           sound cut to what motion covers, T = floor(15 M / 4)   (noted)
+    shorter by more           sound cut to what motion covers, T = floor(15 M / 4)   (noted; beyond KEEPS_TEXT text is dropped)
     no sound                  T = floor(15 M / 4)
     longer than the limit     rejected, or with `crop` cut there and its text dropped (noted)
+
+Word and phoneme times go with the text: what is left of the sound is no longer all that they say.
 
 GRID: 2.978 s of sound are 280 mel frames, which carry 75 motion frames, and 75 there are.
 """
@@ -26,9 +28,11 @@ from jamflow_jax.audio.mel import log_mel_numpy
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.text.tokenizer import Tokenizer
-from jamflow_jax.timeline import HOP, mel_frames, mel_frames_of_motion, mel_frames_of_seconds, motion_frames
+from jamflow_jax.timeline import HOP, SAMPLE_RATE, mel_frames, mel_frames_of_motion, mel_frames_of_seconds, motion_frames
 
 SLACK = 2  # motion frames (80 ms)
+KEEPS_TEXT = 0.5  # seconds of sound that may be cut off under its text: a pause at the end
+TIMED = ("words", "phonemes")  # of `extra`
 MIN_SAMPLES = 1_024  # one window of the mel
 WRITER = "group_size:1,uncompressed"  # a chunk of its own per record: random access, and damage stays in one record
 
@@ -119,14 +123,21 @@ def encode(example: Example, settings: Settings) -> tuple[Record, np.ndarray | N
     audio, motion, text = example.audio, example.motion, example.text
     _check(example, settings.space)
     length = length_of(None if audio is None else mel_frames(len(audio)), None if motion is None else len(motion))
+    whole = length
     if audio is not None and motion is not None:
         length = _common_length(length, len(motion), notes)
+    keeps_text = (whole - length) * HOP <= KEEPS_TEXT * SAMPLE_RATE
+    if not keeps_text and text:
+        notes[-1] += ", text dropped"
     if (limit := mel_frames_of_seconds(settings.max_seconds)) < length:
         if not settings.crop:
             wanted = "cut it with start and end, or give --crop"
             raise Rejected("too long", f"{example.id}: more than --max-seconds {settings.max_seconds:g}; {wanted}")
-        notes.append(f"cropped: to {settings.max_seconds:g} s" + (", text dropped" if text else ""))
-        length, text = limit, None
+        notes.append(f"cropped: to {settings.max_seconds:g} s" + (", text dropped" if text and keeps_text else ""))
+        length, keeps_text = limit, False
+    extra = example.extra
+    if not keeps_text:
+        text, extra = None, {name: value for name, value in extra.items() if name not in TIMED}
     if text and settings.tokenizer and (unknown := settings.tokenizer.unknown(text)):
         notes.append(f"outside the vocabulary: {' '.join(sorted(unknown))} (read as id 0)")
     mel = None
@@ -137,7 +148,7 @@ def encode(example: Example, settings: Settings) -> tuple[Record, np.ndarray | N
         mel = log_mel_numpy(audio).astype(np.float16)
     record = Record(
         example.id, length, mel, _fit(motion, motion_frames(length), np.float32), text or None, example.speaker or None,
-        example.extra, _fit(example.speech, motion_frames(length), np.float16),
+        extra, _fit(example.speech, motion_frames(length), np.float16),
     )  # fmt: skip
     record.check()
     return record, audio, tuple(notes)

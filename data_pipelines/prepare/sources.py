@@ -82,7 +82,7 @@ def read_example(entry: Entry, space: MotionSpace, max_gap: int, limit: float | 
         audio, said = read_audio(entry.audio, float(start), end)
         notes += said
     if entry.motion:
-        motion, said = read_motion(entry.motion, space, entry.motion_key, entry.fps, entry.space, max_gap)
+        motion, said = read_motion(entry.motion, space, entry.motion_key, entry.fps, entry.space, max_gap, " (--max-gap)")
         notes += said
         motion = _cut(motion, start, end, entry.motion)
     if entry.speech:

@@ -178,7 +178,7 @@ def bad_motion(folder: Folder, kind: str) -> str:
 
 @pytest.mark.parametrize("kind, reason, message", [
     ("missing", "missing file", "no such file"),
-    ("gap", "missing frames", "frames 3 to 9: 7 in a row, at most 5"),
+    ("gap", "missing frames", "frames 3 to 9: 7 in a row, at most 5 are filled (--max-gap)"),
     ("all missing", "missing frames", "missing in all 25 frames"),
     ("columns", "other motion space", "5 columns where motion space 'lips' has 2"),
     ("key", "not motion", "say which with motion_key|no motion"),
@@ -252,10 +252,24 @@ def test_lengths_are_brought_together(folder, clip):
 
 
 def test_crop_instead_of_reject(folder):
-    folder.add(audio=folder.sound("a.wav", tone(2.0)), text="long", motion=folder.lips("a.npz", 50))
+    folder.add(audio=folder.sound("a.wav", tone(2.0)), text="long", motion=folder.lips("a.npz", 50), words=[[0, 2, "long"]])
     report = folder.prepare(max_seconds=1.0, crop=True)
     record = DataSet(folder.path / "set").record(0)
-    assert list(report.by_note()) == ["cropped"] and record.length == 94 and len(record.motion) == 26 and record.text is None
+    assert list(report.by_note()) == ["cropped"] and record.length == 94 and len(record.motion) == 26
+    assert record.text is None and record.extra == {}
+
+
+def test_text_of_sound_that_is_cut_off_is_dropped(folder, clip):
+    """Half a second at the end may be a pause; more is something that was said."""
+    extra = {"words": [[0, 1.4, "said"]], "phonemes": [[0, 1.4, "s"]], "take": 2}
+    sound, motion = clip(0, 2.0).audio, np.zeros((38, 2), np.float32)
+    clips = [Example(f"{frames}", sound, motion[:frames], "said", extra=extra) for frames in (38, 37)]
+    report = build(clips, folder.path / "set", LIPS)
+    kept, cut = (DataSet(folder.path / "set").record(i) for i in range(2))
+    assert (kept.text, kept.extra) == ("said", extra) and (cut.text, cut.extra) == (None, {"take": 2})
+    assert [note["note"] for note in report.notes] == [
+        "sound cut: to the 38 frames of motion, from 51", "sound cut: to the 37 frames of motion, from 51, text dropped"
+    ]  # fmt: skip
 
 
 def test_parts_of_long_files(folder):
