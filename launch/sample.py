@@ -25,6 +25,7 @@ from launch.ask import TASKS, Ask, Question, read
 from launch.exits import CLEAN, NOTHING_USABLE, SOME_REJECTED, Parser, one_line_errors
 from launch.outputs.clip import Clip
 from launch.outputs.files import KINDS, write_clip
+from launch.outputs.staging import check_writable
 
 CHUNK = 32  # requests read and generated together; results are written after each
 
@@ -40,6 +41,7 @@ def main(argv: list[str]) -> int:
     from jamflow_jax.train.bundle import load_model
     from launch.compile_cache import use_compile_cache
 
+    check_writable(options.out)
     use_compile_cache()
     model = load_model(options.model, ema=not options.raw, step=options.step)
     print(f"model: {options.model}, step {model.step:,}, motion space {model.space.name}", flush=True)

@@ -25,6 +25,15 @@ def staged(folder: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_writable(folder: str | Path) -> None:
+    """Tries whether files can be written into a folder that may not be there yet, and leaves nothing. Raises OSError naming it."""
+    there = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if os.path.lexists(path))
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".writing-", dir=there))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Writes one text file under a temporary name, then renames it."""
     path = Path(path)

@@ -88,6 +88,23 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, capsys, arguments, c
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_generated(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: pytest.fail("the model is loaded"))
+    (tmp_path / "file").write_text("in the way")
+    for out in (tmp_path / "file", tmp_path / "file" / "deep" / "er"):
+        assert sample.main([*FAST, "--out", str(out), "--text", "hi"]) == 1
+        assert capsys.readouterr().err == f"error: {out}: Not a directory\n"
+
+
+def test_a_gap_in_given_motion_names_no_option_of_another_command(tmp_path, capsys):
+    motion = np.zeros((30, 63), np.float32)
+    motion[4:20] = np.nan
+    np.savez(tmp_path / "face.npz", motion=motion, names=np.array([f"kp{k}.{axis}" for k in range(21) for axis in "xyz"]))
+    assert sample.main([*FAST, "--out", str(tmp_path / "out"), "--motion", str(tmp_path / "face.npz")]) == 1
+    said = capsys.readouterr().err
+    assert "frames 4 to 19: 16 in a row, at most 5 are filled; fill them in the file" in said and "--max-gap" not in said
+
+
 def test_a_malicious_template_runs_nothing(tmp_path, capsys):
     class Evil:
         def __reduce__(self):
