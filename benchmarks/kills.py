@@ -3,9 +3,9 @@
     python -m benchmarks.kills [--kills 10] [--seed 0] [--out runs/kills]
 
 Both runs are `jamflow train` on the embedded data set, from the command line, as a user starts them. The killed one is started
-again each time with the same command; moments are drawn uniformly over the wall-clock time the undisturbed run took, so they
-fall into start-up, compilation, steps, evaluation and checkpoint writes alike. Ends with exit code 0 only if metrics.jsonl of
-both runs is the same file, and writes what happened to OUT/kills.json.
+again each time with the same command. A kill comes up to a second after a random step has been logged (the first: anywhere in the
+first ten seconds), so kills fall into start-up, steps, evaluation and checkpoint writes, however fast the machine is. Ends with
+exit code 0 only if metrics.jsonl of both runs is the same file, and writes what happened to OUT/kills.json.
 """
 import argparse
 import hashlib
@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-STEPS = 60
+STEPS = 120
 OVERRIDES = (
     f"steps={STEPS}", "log_every=1", "optim.warmup=10", "checkpoint.every=5", "evaluation.every=20", "evaluation.batches=1",
     "data.buckets=(240,390)", "data.batch_frames=1560", "data.max_batch=4", "model.joint_layers=(0,)",
@@ -45,14 +45,12 @@ def main(argv: list[str]) -> int:
     whole = time.perf_counter() - start
     print(f"undisturbed: {STEPS} steps in {whole:.0f} s")
 
-    moments, events = random.Random(options.seed), []
+    chance, events = random.Random(options.seed), []
     workdir = options.out / "killed"
-    while len(events) < options.kills:
-        event = kill_after(moments.uniform(0, whole), workdir, data)
-        if event is None:
-            raise SystemExit("the run finished before it was killed often enough; raise STEPS")
+    for after in sorted([0, *chance.sample(range(1, STEPS - 10), options.kills - 1)]):
+        event = kill(after, chance.uniform(0, 1 if after else 10), workdir, data)
         events.append(event)
-        print(f"kill {len(events):2d} after {event['seconds']:5.1f} s, {event['steps_logged']:3d} steps logged; {event['said']}")
+        print(f"kill {len(events):2d} at {event['seconds']:5.1f} s, {event['steps_logged']:3d} steps logged; {event['said']}")
     finish(workdir, data)
     digests = [hashlib.sha256((run / "metrics.jsonl").read_bytes()).hexdigest() for run in (options.out / "undisturbed", workdir)]
     same = digests[0] == digests[1]
@@ -76,21 +74,28 @@ def finish(workdir: Path, data: Path) -> str:
     return done.stdout
 
 
-def kill_after(seconds: float, workdir: Path, data: Path) -> dict | None:
-    """Starts the run, kills it (and whatever it started) after that many seconds; None if it was quicker."""
-    log_path = workdir.with_suffix(".log")
+def kill(after: int, delay: float, workdir: Path, data: Path) -> dict:
+    """Starts the run and kills it, with whatever it started, `delay` seconds after `after` steps have been logged."""
+    log_path, start = workdir.with_suffix(".log"), time.perf_counter()
     with open(log_path, "w") as log:
         process = subprocess.Popen(command(workdir, data), stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            process.wait(seconds)
-            return None
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        while logged(workdir) < after and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(delay)
+        if process.poll() is not None:
+            raise SystemExit(f"the run ended by itself, with {process.returncode}: {log_path.read_text()[-2000:]}")
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     said = [line for line in log_path.read_text().splitlines() if "resuming" in line or "checkpoint" in line]
+    seconds = round(time.perf_counter() - start, 2)
+    return {"seconds": seconds, "steps_logged": logged(workdir), "said": said[0].strip() if said else "from the start"}
+
+
+def logged(workdir: Path) -> int:
+    """The newest training step in metrics.jsonl."""
     metrics = workdir / "metrics.jsonl"
-    logged = metrics.read_text().count('"train"') if metrics.exists() else 0
-    return {"seconds": round(seconds, 2), "steps_logged": logged, "said": said[0] if said else "from the start"}
+    lines = metrics.read_text().splitlines() if metrics.exists() else []
+    return max((json.loads(line)["step"] for line in lines if '"train"' in line and line.endswith("}")), default=0)
 
 
 if __name__ == "__main__":
