@@ -119,6 +119,7 @@ def test_stage_one_trains_motion_on_speech(tiny, batch, live, speech):
     if speech == "features":
         width = 8
         data["speech"] = np.random.default_rng(0).normal(size=(4, 8, 8)).astype(np.float32)
+        data["has_speech"] = np.ones(4, bool)
     config = tiny(stage=1, speech=speech, optim={"weight_decay": 0.0, "warmup": 0})
     motion = dataclasses.replace(config.model.motion, speech_dim=width)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, motion=motion))
