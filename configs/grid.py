@@ -36,5 +36,5 @@ def get_config() -> ConfigDict:
     optim.ema = 0.998
 
     config.checkpoint = {"every": 250, "keep": 2}
-    config.evaluation = {"every": 500, "batches": 4}
+    config.evaluation = {"every": 250, "batches": 4}
     return config
