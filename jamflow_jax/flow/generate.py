@@ -90,18 +90,9 @@ def generate(
 
 
 def _live(config: JamFlowConfig, params: Mapping[str, Any], row: Row, where: str) -> tuple[str, ...]:
-    """The streams that have to be computed for a request: those that are there.
-
-    A stream that is alone in JamFlow is computed by its own layers only, where that is the same: with alpha off and no
-    window of its own, audio is F5-TTS; motion must have one window in joint and other layers.
-    """
-    windows = config.windows
-    alike = {
-        "audio": windows.audio_audio is None or not windows.keep_when_alone,
-        "motion": windows.keep_when_alone and windows.motion_motion == config.motion.window_seconds,
-    }
+    """The streams that have to be computed for a request: those that are there; both, if one alone would not be the same."""
     there = tuple(name for name, state in zip(_STREAMS, (row.audio_state, row.motion_state)) if state != ABSENT)
-    live = there if len(there) == 1 and (alike[there[0]] or len(params) == 1) else _STREAMS
+    live = there if len(there) == 1 and (config.runs_alone(there[0]) or len(params) == 1) else _STREAMS
     for name in live:
         if name not in params:
             raise InputError(f"{where}: it needs the {name} stream, and this model has none")

@@ -88,10 +88,9 @@ def joint_attention(
     valid_a = valid_frames(length_B, frames_a)
     valid_m = valid_frames(None if length_B is None else motion_frames(length_B), frames_m)
 
-    own_a = _both(band(frames_a, MEL_TICKS, window.audio_audio), valid_a)
-    own_m = _both(band(frames_m, MOTION_TICKS, window.motion_motion), valid_m)
-    if not window.keep_when_alone and joint_motion_B is not None:
-        own_m = jnp.where(joint_motion_B[:, None, None], own_m, _both(band(frames_m, MOTION_TICKS, None), valid_m))
+    kept = window.keep_when_alone
+    own_a = _both(_widen(band(frames_a, MEL_TICKS, window.audio_audio), kept, joint_audio_B), valid_a)
+    own_m = _both(_widen(band(frames_m, MOTION_TICKS, window.motion_motion), kept, joint_motion_B), valid_m)
     cross_am = _both(cross_band(frames_a, frames_m, window.audio_motion), valid_m)
     cross_ma = _both(cross_band(frames_a, frames_m, window.motion_audio).swapaxes(1, 2), valid_a)
     return (
@@ -126,6 +125,11 @@ def valid_frames(length_B: Int[Array, "B"] | None, frames: int) -> Bool[Array, "
 
 def _both(mask_bTS, valid_BS):
     return mask_bTS if valid_BS is None else mask_bTS & valid_BS[:, None, :]
+
+
+def _widen(mask_1TT, kept, joint_B):
+    """The window of a stream's own keys, lifted where the stream is cut off and does not keep it."""
+    return mask_1TT if kept or joint_B is None else mask_1TT | ~joint_B[:, None, None]
 
 
 def _switch(mask_bTS, on_B):

@@ -70,7 +70,7 @@ class WindowConfig:
     motion_audio: Fraction | None = Fraction(7, 25)
     audio_motion: Fraction | None = Fraction(7, 25)
     audio_audio: Fraction | None = None
-    # A motion stream that is cut off from audio (alpha = 0) keeps its local window; the paper as written drops it.
+    # A stream that is cut off from the other (alpha = 0) keeps its own window; the paper as written drops it.
     keep_when_alone: bool = True
 
     def __post_init__(self):
@@ -104,3 +104,9 @@ class JamFlowConfig:
         if self.joint_layers is None:
             return tuple(range(self.audio.depth // 2))
         return tuple(sorted(set(self.joint_layers)))
+
+    def runs_alone(self, stream: Literal["audio", "motion"]) -> bool:
+        """Whether the stream's own layers by themselves are the joint model with the other stream absent: one window in all."""
+        w = self.windows
+        joined, apart = {"audio": (w.audio_audio, None), "motion": (w.motion_motion, self.motion.window_seconds)}[stream]
+        return not self.joint or (joined if w.keep_when_alone else None) == apart

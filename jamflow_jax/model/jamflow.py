@@ -75,7 +75,8 @@ class JamFlow(nn.Module):
                 audio.x_BTF, audio.context_BTF, audio.text_BN, audio.time_B, length_B, audio.drop_text_B)
         if motion is not None:
             x_m, emb_m, table_m, valid_m = self.motion.embed(
-                motion.x_BMD, motion.context_BMD, motion.rest_BMR, motion.time_B, motion.speech_BMS, length_B)
+                motion.x_BMD, motion.context_BMD, motion.rest_BMR, motion.time_B, motion.speech_BMS, length_B,
+                None if audio is None else audio.x_BTF.shape[1])
         if motion is None:
             return self.audio.head(self.audio.advance(x_a, emb_a, table_a, valid_a, key_a), emb_a, x_a, valid_a), None
         if audio is None:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jamflow_jax.model.config import RopeAlignment
-from jamflow_jax.timeline import MEL_TICKS, MOTION_TICKS, motion_frames
+from jamflow_jax.timeline import MEL_TICKS, MOTION_TICKS, mel_frames_of_motion, motion_frames
 
 Rope = tuple[Float[Array, "b t k"], Float[Array, "b t k"]]
 
@@ -41,7 +41,7 @@ def motion_positions(
         return position_M * (MOTION_TICKS / MEL_TICKS)
     if alignment == "length":
         if length_B is None:
-            length_B = jnp.array([mel_frames or frames * MOTION_TICKS // MEL_TICKS])
+            length_B = jnp.array([mel_frames or mel_frames_of_motion(frames)])
         return position_M * (length_B / jnp.maximum(motion_frames(length_B), 1))[:, None].astype(jnp.float32)
     return position_M
 

@@ -117,7 +117,7 @@ class MotionDiT(Hidden):
     def window(self):
         return self.config.window_seconds
 
-    def embed(self, x_BMD, context_BMD, rest_BMR, time_B, speech_BMS=None, length_B=None):
+    def embed(self, x_BMD, context_BMD, rest_BMR, time_B, speech_BMS=None, length_B=None, mel_frames=None):
         """-> hidden states [B, M, D], time embedding [B, D], rotary table, valid [B, M] or None."""
         c, frames = self.config, x_BMD.shape[1]
         valid_BM = valid_frames(None if length_B is None else motion_frames(length_B), frames)
@@ -125,7 +125,8 @@ class MotionDiT(Hidden):
         if c.speech_dim:
             parts.append(jnp.zeros((*x_BMD.shape[:2], c.speech_dim)) if speech_BMS is None else speech_BMS)
         x_BMD = self.input(parts, valid_BM)
-        return x_BMD, self.time(time_B), rope(motion_positions(frames, c.rope_alignment, length_B), c.head_dim), valid_BM
+        table = rope(motion_positions(frames, c.rope_alignment, length_B, mel_frames), c.head_dim)
+        return x_BMD, self.time(time_B), table, valid_BM
 
     def __call__(
         self,

@@ -54,6 +54,11 @@ def load(checkpoint_path: str | Path, f5_config: Mapping[str, Any]) -> tuple[Aud
       InputError: not a checkpoint, or keys missing, left over, of another shape or not finite: all are named in one line.
     """
     config = audio_config(f5_config)
+    return config, load_params(checkpoint_path, config)
+
+
+def load_params(checkpoint_path: str | Path, config: AudioConfig) -> dict:
+    """`load` for a config that is ours already."""
     state = _read(Path(checkpoint_path))
     expected = nn.unbox(jax.eval_shape(lambda key: init_audio(config, key), jax.random.key(0)))
     shapes = {path: leaf.shape for path, leaf in traverse_util.flatten_dict(expected).items()}
@@ -82,7 +87,7 @@ def load(checkpoint_path: str | Path, f5_config: Mapping[str, Any]) -> tuple[Aud
     if problems:
         shown = "; ".join(problems[:12]) + (f"; and {len(problems) - 12} more" if len(problems) > 12 else "")
         raise InputError(f"{checkpoint_path}: does not fit this F5-TTS config: {shown}")
-    return config, traverse_util.unflatten_dict(params)
+    return traverse_util.unflatten_dict(params)
 
 
 def turn(name: Name, tensors: list[np.ndarray], config: AudioConfig) -> np.ndarray:

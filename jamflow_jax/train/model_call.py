@@ -34,13 +34,15 @@ def visible(config: RunConfig, batch: dict[str, Array]) -> dict[str, Array]:
 
 
 def model_apply(config: RunConfig, batch: dict[str, Array], streams: tuple[str, ...]):
-    """A function with the signature of `JamFlow(config).apply` that runs only what `streams` names.
+    """A function with the signature of `JamFlow(config).apply` that runs only what `streams` names, where that is the same.
 
     The velocity of a stream that is not run is zero: nothing of it is in the loss.
     """
     if config.stage == 1:
         return _stage_one(config, batch)
     model = JamFlow(config.model)
+    if len(streams) == 1 and not config.model.runs_alone(streams[0]):
+        streams = ("audio", "motion")
 
     def apply(variables, audio, motion, **rest):
         v_audio, v_motion = model.apply(

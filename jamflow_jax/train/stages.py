@@ -20,13 +20,6 @@ from jamflow_jax.text.tokenizer import Tokenizer
 from jamflow_jax.train.bundle import Model, load_model
 from jamflow_jax.train.config import RunConfig
 
-# Our field -> that of F5-TTS's `model.arch`.
-_F5_FIELDS = {
-    "width": "dim", "depth": "depth", "heads": "heads", "head_dim": "dim_head", "ff_mult": "ff_mult", "mel_dim": "mel_dim",
-    "text_vocab": "text_num_embeds", "text_width": "text_dim", "text_layers": "conv_layers", "qk_norm": "qk_norm",
-    "text_mask_padding": "text_mask_padding", "rope_heads": "pe_attn_head", "long_skip": "long_skip_connection",
-}
-
 
 def starting_params(config: RunConfig, space: MotionSpace, tokenizer: Tokenizer) -> dict[str, Any]:
     """{stream: host arrays} for the streams `config.init` names a start for; `run` first, then `audio` and `motion` over it.
@@ -123,7 +116,7 @@ def _audio(source: str, config: AudioConfig, tokenizer: Tokenizer) -> dict[str, 
         return jax.device_get(model.params["audio"])
     from jamflow_jax.torch_io import f5tts
 
-    return f5tts.load(source, {f5: getattr(config, ours) for ours, f5 in _F5_FIELDS.items()})[1]
+    return f5tts.load_params(source, config)
 
 
 def _motion(model: Model, config: RunConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
@@ -89,7 +90,7 @@ def initialise(config: RunConfig, mesh: Mesh, given: dict[str, Any] | None = Non
     params = jax.jit(lambda key: nn.unbox(init_params(config, key)), out_shardings=places.params)(key)
     for stream, tree in given.items():
         _check(shapes.params[stream], tree, stream)
-        tree = jax.tree.map(lambda x, s: jnp.asarray(x, s.dtype), tree, shapes.params[stream])
+        tree = jax.tree.map(lambda x, s: np.asarray(x, s.dtype), tree, shapes.params[stream])  # stays on the host
         params[stream] = jax.device_put(tree, places.params[stream])
     return jax.jit(lambda params: create(config, params), out_shardings=places, donate_argnums=0)(params)
 

@@ -92,6 +92,14 @@ def test_a_lone_motion_stream_keeps_its_window_unless_told():
     np.testing.assert_allclose(dropped, self_attention(motion), atol=1e-6)
 
 
+def test_so_does_a_lone_audio_stream():
+    audio, motion = streams(jax.random.key(1))
+    off = jnp.zeros(2, bool)
+    for keep, window in ((True, Fraction(1, 25)), (False, None)):
+        out = joint_attention(audio, motion, WindowConfig(audio_audio=Fraction(1, 25), keep_when_alone=keep), None, off, off)[0]
+        np.testing.assert_allclose(out, self_attention(audio, None, window), atol=1e-6)
+
+
 def test_rows_without_keys_are_zero_and_so_is_their_gradient():
     (q, k, v), _ = streams(jax.random.key(2))
     mask = jnp.zeros((1, FRAMES, FRAMES), bool).at[:, 3:].set(True)

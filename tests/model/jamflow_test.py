@@ -1,4 +1,5 @@
 import dataclasses
+from fractions import Fraction
 from functools import partial
 
 import jax
@@ -16,6 +17,7 @@ from jamflow_jax.model import (
     MotionConfig,
     MotionDiT,
     MotionInputs,
+    WindowConfig,
     init,
 )
 from jamflow_jax.model.jamflow import segments
@@ -107,6 +109,31 @@ def test_a_padded_example_equals_the_same_example_alone(params, length, alignmen
     np.testing.assert_allclose(batch[0][:1, :length], alone[0], atol=2e-5)
     np.testing.assert_allclose(batch[1][:1, :valid], alone[1], atol=2e-5)
     assert not np.any(batch[0][0, length:]) and not np.any(batch[1][0, valid:])
+
+
+def test_no_lengths_are_full_lengths(params):
+    """35 mel frames carry 10 motion frames, which could carry 37: the stretch of "length" is 35 / 10."""
+    config = dataclasses.replace(CONFIG, motion=dataclasses.replace(CONFIG.motion, rope_alignment="length"))
+    audio, motion = inputs(frames=35)
+    for a, b in zip(run(config, params, audio, motion), run(config, params, audio, motion, jnp.array([35, 35]))):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_a_stream_runs_alone_where_its_layers_have_one_window(params):
+    audio, motion = inputs()
+    off = jnp.zeros(2, bool)
+    near = Fraction(1, 25)
+    for windows, alone in (
+        (WindowConfig(), (True, True)),
+        (WindowConfig(audio_audio=near, motion_motion=near), (False, False)),
+        (WindowConfig(audio_audio=near, keep_when_alone=False), (True, False)),
+    ):
+        config = dataclasses.replace(CONFIG, windows=windows)
+        assert (config.runs_alone("audio"), config.runs_alone("motion")) == alone
+        joint = run(config, params, audio, motion, None, off, off)
+        by_themselves = run(config, params, audio, None)[0], run(config, params, None, motion)[1]
+        assert tuple(bool(np.abs(a - b).max() < 1e-5) for a, b in zip(joint, by_themselves)) == alone
+    assert dataclasses.replace(CONFIG, windows=WindowConfig(audio_audio=near), joint_layers=()).runs_alone("audio")
 
 
 @pytest.mark.parametrize("changes", (

@@ -1,5 +1,6 @@
 """Where parameters start, and the dimensions that follow the data."""
 import dataclasses
+import json
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from jamflow_jax.motion import space as spaces
 from jamflow_jax.motion.normalise import Statistics
 from jamflow_jax.parallel.mesh import make_mesh
 from jamflow_jax.text.tokenizer import Tokenizer
+from jamflow_jax.torch_io import f5tts
 from jamflow_jax.train import bundle, stages, state, workdir
 from jamflow_jax.train.checkpoint import Checkpoints
 from jamflow_jax.train.config import RunConfig
@@ -53,6 +55,22 @@ def test_stage_one_hands_over_all_but_the_speech_columns(tiny, tmp_path):
     np.testing.assert_array_equal(given["input"]["proj"]["kernel"], kernel[:8])
     begun = state.initialise(config, make_mesh(devices=jax.devices()[:1]), {"motion": given})
     np.testing.assert_array_equal(begun.ema["motion"]["input"]["proj"]["kernel"], kernel[:8])
+
+
+def test_audio_starts_from_an_f5_tts_checkpoint(tiny, golden):
+    f5_config, file = json.loads((golden / "f5tts_v1_tiny_config.json").read_text()), golden / "f5tts_tiny.safetensors"
+    audio, params = f5tts.load(file, f5_config)
+    trunk = {"width": 128, "depth": 2, "heads": 2, "head_dim": 64}
+    sizes = {"text_vocab": 60, "text_width": 64, "text_layers": 2}
+    config = tiny(model={"audio": {**trunk, **sizes, "dropout": 0.1}, "motion": {**trunk, "mouth_dim": 2, "rest_dim": 0}},
+                  init={"audio": str(file)})  # fmt: skip
+    given = stages.starting_params(config, LIPS, ABC)
+    assert given.keys() == {"audio"} and dataclasses.replace(config.model.audio, dropout=0.0) == audio
+    begun = state.initialise(config, make_mesh(devices=jax.devices()[:1]), given)
+    jax.tree.map(np.testing.assert_array_equal, begun.params["audio"], params)
+    with pytest.raises(InputError, match=r"text_embed.text_embed.weight has shape \(61, 64\)"):
+        stages.starting_params(tiny(model={"audio": {**trunk, **sizes, "text_vocab": 61}, "motion": trunk},
+                                    init={"audio": str(file)}), LIPS, ABC)  # fmt: skip
 
 
 def test_a_start_must_mean_the_same_not_only_have_the_same_shape(tiny, tmp_path):
