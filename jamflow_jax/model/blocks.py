@@ -17,7 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from jamflow_jax.model.config import TrunkConfig
-from jamflow_jax.model.layers import Linear, constrain, dropout, layer_norm, named, uniform_init
+from jamflow_jax.model.layers import Linear, constrain, dropout, gathered, layer_norm, named, uniform_init
 from jamflow_jax.model.rope import Rope, rotate
 
 # What the backward pass keeps of a layer; "none" keeps all, the others recompute the rest.
@@ -76,10 +76,10 @@ class QKV(nn.Module):
     @nn.compact
     def __call__(self, x_BTD):
         c = self.config
-        shape = (c.width, 3, c.heads, c.head_dim)
-        kernel = self.param("kernel", named(_qkv_init, "embed", None, "heads", "head"), shape)
-        bias = self.param("bias", named(nn.initializers.zeros, None, "heads", "head"), shape[1:])
-        qkv = jnp.einsum("btd,dchk->cbthk", x_BTD.astype(c.dtype), kernel.astype(c.dtype))
+        shape, axes = (c.width, 3, c.heads, c.head_dim), ("embed", None, "heads", "head")
+        kernel = self.param("kernel", named(_qkv_init, *axes), shape)
+        bias = self.param("bias", named(nn.initializers.zeros, *axes[1:]), shape[1:])
+        qkv = jnp.einsum("btd,dchk->cbthk", x_BTD.astype(c.dtype), gathered(kernel, *axes, dtype=c.dtype))
         q, k, v = constrain(qkv + bias.astype(c.dtype)[:, None, None], None, "batch", "time", "heads", "head")
         if c.qk_norm == "rms_norm":
             q, k = (RMSNorm(name=name)(part) for name, part in (("q_norm", q), ("k_norm", k)))

@@ -18,7 +18,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model.config import AudioConfig
-from jamflow_jax.model.layers import AffineLayerNorm, Conv1d, Linear, constrain, named
+from jamflow_jax.model.layers import AffineLayerNorm, Conv1d, Linear, constrain, gathered, named
 
 
 class TimeEmbedding(nn.Module):
@@ -90,7 +90,8 @@ class TextEmbedding(nn.Module):
         ids_BT = jnp.where(jnp.reshape(drop_B, (-1, 1)), 0, ids_BT)
 
         table = self.param("table", named(nn.initializers.normal(1.0), "vocab", "text"), (config.text_vocab + 1, width))
-        x_BTC = table.astype(config.dtype)[ids_BT] + _absolute_positions(frames, width).astype(config.dtype)
+        table = gathered(table, "vocab", "text", dtype=config.dtype)
+        x_BTC = table[ids_BT] + _absolute_positions(frames, width).astype(config.dtype)
         grn_BT = None if config.grn_over_padding else within_BT
         x_BTC = _zero_outside(x_BTC, keep_BT)
         for i in range(config.text_layers):

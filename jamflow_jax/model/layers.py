@@ -24,6 +24,18 @@ def constrain(x: Array, *axes: str | None) -> Array:
     return nn.with_logical_constraint(x, axes)
 
 
+def gathered(parameter: Array, *axes: str | None, dtype: str) -> Array:
+    """A parameter as it is used: cast, then whole along the axes that are cut over fsdp, where the batch is cut as well.
+
+    Left to itself the partitioner may keep a product's output cut along both; XLA's on CPU then swapped examples between devices
+    on a mesh of data x fsdp x tensor (jax 0.10.2).
+    """
+    return constrain(parameter.astype(dtype), *(None if axis in _CUT_AT_REST else axis for axis in axes))
+
+
+_CUT_AT_REST = ("embed", "text")  # logical axes of parameters alone; activations have "act_embed"
+
+
 class Linear(nn.Module):
     """y = x W + b, W [in, out] with logical `axes`."""
 
@@ -37,10 +49,10 @@ class Linear(nn.Module):
     def __call__(self, x):
         init = nn.initializers.zeros if self.zero else uniform_init
         kernel = self.param("kernel", named(init, *self.axes), (x.shape[-1], self.features))
-        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        y = x.astype(self.dtype) @ gathered(kernel, *self.axes, dtype=self.dtype)
         if self.bias:
             bias = self.param("bias", named(nn.initializers.zeros, self.axes[1]), (self.features,))
-            y = y + bias.astype(self.dtype)
+            y = y + gathered(bias, self.axes[1], dtype=self.dtype)
         return y
 
 
@@ -58,9 +70,9 @@ class Conv1d(nn.Module):
         shape = (self.width, x_BTD.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", named(uniform_init, None, None, self.axis), shape)
         bias = self.param("bias", named(nn.initializers.zeros, self.axis), (self.features,))
-        x_BTD, kernel = x_BTD.astype(self.dtype), kernel.astype(self.dtype)
+        x_BTD, kernel = x_BTD.astype(self.dtype), gathered(kernel, None, None, self.axis, dtype=self.dtype)
         y_BTD = depthwise_conv(x_BTD, kernel) if self.groups == self.features else grouped_conv(x_BTD, kernel, self.groups)
-        return y_BTD + bias.astype(self.dtype)
+        return y_BTD + gathered(bias, self.axis, dtype=self.dtype)
 
 
 def depthwise_conv(x_BTD: Float[Array, "B T D"], kernel_W1D: Float[Array, "W 1 D"]) -> Float[Array, "B T D"]:
@@ -121,6 +133,7 @@ class AffineLayerNorm(nn.Module):
     def __call__(self, x_BTD):
         scale = self.param("scale", named(nn.initializers.ones, self.axis), (x_BTD.shape[-1],))
         bias = self.param("bias", named(nn.initializers.zeros, self.axis), (x_BTD.shape[-1],))
+        scale, bias = (gathered(part, self.axis, dtype="float32") for part in (scale, bias))
         return (layer_norm(x_BTD) * scale + bias).astype(self.dtype)
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from jamflow_jax.config import build
+from jamflow_jax.parallel.mesh import make_mesh
 from jamflow_jax.timeline import motion_frames
 from jamflow_jax.train.config import RunConfig
+from jamflow_jax.train.state import layout
 
 TRUNK = {"width": 32, "depth": 2, "heads": 2, "head_dim": 16}
 TINY = {
@@ -38,6 +40,12 @@ def make_batch(step: int, size: int = 4, frames: int = 30, has_motion: bool = Tr
         "weight": np.ones(size, np.float32),
         "has_motion": moves, "has_rest": moves, **flags,
     }  # fmt: skip
+
+
+def random_params(config: RunConfig):
+    """Host arrays, random everywhere: a fresh model's velocity is zero whatever its layers do."""
+    rng, shapes = np.random.default_rng(0), layout(config, make_mesh(devices=jax.devices()[:1]))[0].params
+    return jax.tree.map(lambda leaf: (0.1 * rng.standard_normal(leaf.shape)).astype(np.float32), shapes)
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -83,6 +91,11 @@ def batch():
 @pytest.fixture
 def live():
     return LIVE
+
+
+@pytest.fixture(name="random_params")
+def random_params_fixture():
+    return random_params
 
 
 @pytest.fixture
