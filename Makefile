@@ -22,11 +22,14 @@ help:
 quickstart: $(STAMP)
 	$(BIN)/python -m launch.quickstart $(FLAGS)
 
+# Compiling is most of the work and has one thread: a process a core, a file's tests in one of them.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 test: $(STAMP)
-	$(BIN)/python -m pytest $(TESTS) $(FLAGS)
+	$(PYTEST) $(TESTS) $(FLAGS)
 
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow $(TESTS) $(FLAGS)
+	$(PYTEST) -m slow $(TESTS) $(FLAGS)
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .

@@ -1,12 +1,16 @@
 """Shared fixtures: golden files, and the real data beside the project when it is there.
 
-The programs of tests are small and many, so that compiling them takes most of the time: XLA is told not to try hard.
+The programs of tests are small and many, so that compiling them takes most of the time: XLA is told not to try hard, and what it
+made is kept for other tests, other processes and the next run (.pytest_cache; a program's key is its text, flags and versions).
 """
 import os
 from pathlib import Path
 
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # subprocesses of tests inherit it
+# subprocesses of tests inherit these
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import jax
 import pytest

@@ -48,18 +48,6 @@ def random_params(config: RunConfig):
     return jax.tree.map(lambda leaf: (0.1 * rng.standard_normal(leaf.shape)).astype(np.float32), shapes)
 
 
-@pytest.fixture(scope="package", autouse=True)
-def quick_compilation(tmp_path_factory):
-    """Most tests here run the same few programs, for a few steps: compile each once."""
-    changes = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")), "jax_persistent_cache_min_compile_time_secs": 0.5}
-    before = {name: jax.config.values[name] for name in changes}
-    for name, value in changes.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-
-
 @dataclasses.dataclass
 class FakeSource:
     """Batches by step number; `before(step)` is called first, to interrupt a run where a test wants it."""
