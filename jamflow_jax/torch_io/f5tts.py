@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from jamflow_jax.errors import ConfigError, InputError
 from jamflow_jax.model.config import AudioConfig
 from jamflow_jax.model.jamflow import init_audio
-from jamflow_jax.torch_io.names import BUFFERS, Name, audio_names
+from jamflow_jax.torch_io.names import BUFFERS, audio_names, turn
 
 # F5-TTS config field -> ours; the rest of its fields do not change what is computed at inference.
 _FIELDS = {
@@ -72,7 +72,8 @@ def load_params(checkpoint_path: str | Path, config: AudioConfig) -> dict:
             problems += [f"{key} is missing" for key in missing]
             continue
         try:
-            parts = [turn(name, [state[key] for key in stack], config) for stack in stacks]
+            shape = shapes[name.path][1 if name.stacked else 0 :]
+            parts = [turn(name.kind, [state[key] for key in stack], shape) for stack in stacks]
             value = np.stack(parts) if name.stacked else parts[0]
         except ValueError:
             value = None
@@ -88,17 +89,6 @@ def load_params(checkpoint_path: str | Path, config: AudioConfig) -> dict:
         shown = "; ".join(problems[:12]) + (f"; and {len(problems) - 12} more" if len(problems) > 12 else "")
         raise InputError(f"{checkpoint_path}: does not fit this F5-TTS config: {shown}")
     return traverse_util.unflatten_dict(params)
-
-
-def turn(name: Name, tensors: list[np.ndarray], config: AudioConfig) -> np.ndarray:
-    """PyTorch tensors of one table row -> our array (see the table in names.py)."""
-    if name.kind == "qkv":
-        turned = [t.T.reshape(-1, config.heads, config.head_dim) for t in tensors]
-        return np.stack(turned, axis=1)
-    if name.kind == "qkv_bias":
-        return np.stack([t.reshape(config.heads, config.head_dim) for t in tensors])
-    (tensor,) = tensors
-    return {"linear": np.transpose, "conv": np.transpose, "grn": np.ravel, "same": np.asarray}[name.kind](tensor)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""One table of names: where each parameter of ours lives in an F5-TTS state dict, and how its axes turn.
+"""One table of names: where each parameter of ours lives in a PyTorch state dict, and how its axes turn.
 
     kind     ours                        PyTorch
     linear   [in, out]                   (out, in)
@@ -10,13 +10,19 @@
 
 Parameters of the layers are stacked on a leading axis here and numbered (`{i}`) there.
 """
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from jamflow_jax.model.config import AudioConfig
 
-# Entries of a state dict that are no parameters: tables recomputed here, and F5-TTS's mel front end.
+# Entries of a state dict that are no parameters: tables recomputed here, and the mel front ends of F5-TTS and Vocos.
 BUFFERS = ("rotary_embed.inv_freq", "mel_spec.mel_stft.mel_scale.fb", "mel_spec.mel_stft.spectrogram.window")
+VOCOS_BUFFERS = (
+    "head.istft.window", "feature_extractor.mel_spec.spectrogram.window", "feature_extractor.mel_spec.mel_scale.fb"
+)  # fmt: skip
 
 
 class Name(NamedTuple):
@@ -28,6 +34,29 @@ class Name(NamedTuple):
     stacked: bool = False
 
 
+def torch_shape(kind: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape that PyTorch gives each tensor of an array of `shape` (of one layer, if stacked)."""
+    match kind:
+        case "linear" | "conv":
+            return tuple(reversed(shape))
+        case "qkv":
+            return (math.prod(shape[2:]), shape[0])
+        case "qkv_bias":
+            return (math.prod(shape[1:]),)
+        case "grn":
+            return (1, 1, *shape)
+    return tuple(shape)
+
+
+def turn(kind: str, tensors: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:
+    """PyTorch's tensors of one row of the table (of one layer, if stacked) -> our array of `shape`."""
+    if kind in ("qkv", "qkv_bias"):
+        axis = len(shape) - 3
+        return np.stack([tensor.T.reshape(*shape[:axis], *shape[axis + 1 :]) for tensor in tensors], axis)
+    (tensor,) = tensors
+    return tensor.T if kind in ("linear", "conv") else tensor.reshape(shape)
+
+
 def audio_names(config: AudioConfig) -> Iterator[Name]:
     """The table for an Audio-DiT of this shape."""
     yield from _linear(("time", "in"), "time_embed.time_mlp.0")
@@ -36,8 +65,7 @@ def audio_names(config: AudioConfig) -> Iterator[Name]:
     for i in range(config.text_layers):
         ours, theirs = ("text", f"block_{i}"), f"text_embed.text_blocks.{i}"
         yield from _linear((*ours, "depthwise"), f"{theirs}.dwconv", "conv")
-        yield Name((*ours, "norm", "scale"), (f"{theirs}.norm.weight",), "same")
-        yield Name((*ours, "norm", "bias"), (f"{theirs}.norm.bias",), "same")
+        yield from _norm((*ours, "norm"), f"{theirs}.norm")
         yield from _linear((*ours, "in"), f"{theirs}.pwconv1")
         yield Name((*ours, "grn_gamma"), (f"{theirs}.grn.gamma",), "grn")
         yield Name((*ours, "grn_beta"), (f"{theirs}.grn.beta",), "grn")
@@ -50,6 +78,20 @@ def audio_names(config: AudioConfig) -> Iterator[Name]:
         yield Name(("skip", "kernel"), ("long_skip_connection.weight",), "linear")
     yield from _linear(("norm_out",), "norm_out.linear")
     yield from _linear(("proj_out",), "proj_out")
+
+
+def vocos_names() -> Iterator[Name]:
+    """The table for a Vocos with a mel front end and an inverse-transform head, of any size."""
+    yield from _linear(("embed",), "backbone.embed", "conv")
+    for ours, theirs in (("norm", "backbone.norm"), ("norm_out", "backbone.final_layer_norm")):
+        yield from _norm((ours,), theirs)
+    ours, theirs = ("layers",), "backbone.convnext.{i}"
+    yield from _linear((*ours, "depthwise"), f"{theirs}.dwconv", "conv", stacked=True)
+    yield from _norm((*ours, "norm"), f"{theirs}.norm", stacked=True)
+    yield from _linear((*ours, "in"), f"{theirs}.pwconv1", stacked=True)
+    yield from _linear((*ours, "out"), f"{theirs}.pwconv2", stacked=True)
+    yield Name((*ours, "gamma"), (f"{theirs}.gamma",), "same", True)
+    yield from _linear(("head",), "head.out")
 
 
 def _layers(config: AudioConfig) -> Iterator[Name]:
@@ -66,4 +108,9 @@ def _layers(config: AudioConfig) -> Iterator[Name]:
 
 def _linear(path: tuple[str, ...], key: str, kind: str = "linear", stacked: bool = False) -> Iterator[Name]:
     yield Name((*path, "kernel"), (f"{key}.weight",), kind, stacked)
+    yield Name((*path, "bias"), (f"{key}.bias",), "same", stacked)
+
+
+def _norm(path: tuple[str, ...], key: str, stacked: bool = False) -> Iterator[Name]:
+    yield Name((*path, "scale"), (f"{key}.weight",), "same", stacked)
     yield Name((*path, "bias"), (f"{key}.bias",), "same", stacked)
