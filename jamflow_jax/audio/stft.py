@@ -16,7 +16,7 @@ from types import ModuleType
 import jax
 import numpy as np
 import scipy.fft
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 
 from jamflow_jax.errors import InputError
 from jamflow_jax.timeline import HOP, SAMPLE_RATE
@@ -58,11 +58,16 @@ def stft(audio_BN: Float[Array, "*B N"], xp: ModuleType = np) -> Complex[Array, 
     return spectra(reflect(audio_BN, xp), xp)
 
 
-def istft(spectrum_BTK: Complex[Array, "*B T 513"], xp: ModuleType = np) -> Float[Array, "*B N"]:
-    """Equation 2: (T - 1) * 256 samples, for T of at least 2."""
+def istft(
+    spectrum_BTK: Complex[Array, "*B T 513"], xp: ModuleType = np, valid_BT: Bool[Array, "*B T"] | None = None
+) -> Float[Array, "*B N"]:
+    """Equation 2: (T - 1) * 256 samples, for T of at least 2. `valid_BT` leaves frames out of both sums."""
     frames = (scipy.fft if xp is np else xp.fft).irfft(spectrum_BTK, N_FFT, axis=-1)
-    total = _overlap_add(frames * xp.broadcast_to(WINDOW, frames.shape), xp)[..., N_FFT // 2 : -N_FFT // 2]
-    weight = _overlap_add(np.broadcast_to(np.square(WINDOW), frames.shape[-2:]), np)[N_FFT // 2 : -N_FFT // 2]
+    window_BTN = np.broadcast_to(WINDOW, frames.shape[-2:]) if valid_BT is None else xp.where(valid_BT[..., None], WINDOW, 0)
+    total = _overlap_add(frames * xp.broadcast_to(window_BTN, frames.shape), xp)[..., N_FFT // 2 : -N_FFT // 2]
+    weight = _overlap_add(window_BTN**2, np if valid_BT is None else xp)[..., N_FFT // 2 : -N_FFT // 2]
+    if valid_BT is not None:
+        weight = xp.where(weight > 0, weight, 1)
     return total / xp.broadcast_to(weight, total.shape)
 
 

@@ -1,8 +1,14 @@
-"""F5-TTS checkpoints into Audio-DiT parameters: every tensor accounted for by name and shape, or nothing loaded.
+"""F5-TTS checkpoints into Audio-DiT parameters.
 
-The checkpoint does not say which version it is (v0 and v1 have the same keys and shapes): the F5-TTS config decides.
+The file does not say which version it is (v0 and v1 have the same keys and shapes): the F5-TTS config decides. It may hold the
+average of the weights (EMA), the weights themselves, or both:
+
+    .safetensors, average   ema_model.transformer.KEY                           as released
+    .safetensors, raw       transformer.KEY  or  KEY
+    .pt of the trainer      ema_model_state_dict/ema_model.transformer.KEY  and  model_state_dict/transformer.KEY
 """
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +16,16 @@ import jax
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
-from safetensors import SafetensorError, safe_open
+from jaxtyping import Float
 
 from jamflow_jax.errors import ConfigError, InputError
 from jamflow_jax.model.config import AudioConfig
 from jamflow_jax.model.jamflow import init_audio
-from jamflow_jax.torch_io.names import BUFFERS, audio_names, turn
+from jamflow_jax.torch_io.files import Tensors, open_checkpoint
+from jamflow_jax.torch_io.fit import fit, refuse_others
+from jamflow_jax.torch_io.names import BUFFERS, audio_names
+
+LICENCE = "CC-BY-NC-4.0"  # of the weights F5-TTS has released; its code is MIT
 
 # F5-TTS config field -> ours; the rest of its fields do not change what is computed at inference.
 _FIELDS = {
@@ -25,7 +35,18 @@ _FIELDS = {
     "dropout": "dropout",
 }
 _IGNORED = {"attn_backend", "attn_mask_enabled", "checkpoint_activations"}
-_PREFIXES = ("ema_model.transformer.", "transformer.", "")
+_V1 = {"dim": 1024, "depth": 22, "heads": 16, "ff_mult": 2, "text_dim": 512, "conv_layers": 4,
+       "text_mask_padding": True, "pe_attn_head": None}  # fmt: skip
+_V0 = {"text_mask_padding": False, "pe_attn_head": 1}
+_SMALL = {"dim": 768, "depth": 18, "heads": 12}
+# The architectures that F5-TTS publishes, by short name and by its own.
+RELEASED = {"v1-base": _V1, "v0-base": _V1 | _V0, "v1-small": _V1 | _SMALL, "small": _V1 | _V0 | _SMALL}
+OFFICIAL = {"F5TTS_v1_Base": "v1-base", "F5TTS_Base": "v0-base", "F5TTS_v1_Small": "v1-small", "F5TTS_Small": "small"}
+
+_AVERAGED = ("ema_model_state_dict/ema_model.transformer.", "ema_model.transformer.")
+_RAW = ("model_state_dict/transformer.", "online_model.transformer.", "transformer.")
+_BOOKKEEPING = ("initted", "step")
+_TABLE = "text_embed.text_embed.weight"
 
 
 def audio_config(f5_config: Mapping[str, Any]) -> AudioConfig:
@@ -40,67 +61,94 @@ def audio_config(f5_config: Mapping[str, Any]) -> AudioConfig:
     return AudioConfig(**{_FIELDS[key]: value for key, value in f5_config.items() if key in _FIELDS})
 
 
-def load(checkpoint_path: str | Path, f5_config: Mapping[str, Any]) -> tuple[AudioConfig, dict]:
-    """Reads a .safetensors checkpoint (EMA or raw, with or without the `ema_model.transformer.` prefix).
+def load(checkpoint_path: str | Path, f5_config: Mapping[str, Any], raw: bool = False) -> tuple[AudioConfig, dict]:
+    """Reads a checkpoint, .safetensors or .pt.
 
     Args:
       checkpoint_path: the file.
-      f5_config: the fields of F5-TTS's `model.arch`, with `mel_dim` and `text_num_embeds`.
+      f5_config: the fields of F5-TTS's `model.arch`, with `mel_dim`; `text_num_embeds` is read from the file if left out.
+      raw: the weights themselves instead of their average, where the file has both.
 
     Returns:
       the config and float32 parameters for `AudioDiT(config).apply({"params": params}, ...)`.
 
     Raises:
-      InputError: not a checkpoint, or keys missing, left over, of another shape or not finite: all are named in one line.
+      ConfigError: a field F5-TTS's DiT does not have.
+      InputError: not a checkpoint, of another model, or keys missing, left over, of another shape or not finite: all are named in
+        one line.
     """
     config = audio_config(f5_config)
-    return config, load_params(checkpoint_path, config)
+    with open_checkpoint(checkpoint_path) as tensors:
+        keys = _keys(tensors, raw)
+        if "text_num_embeds" not in f5_config and _TABLE in keys:
+            config = audio_config({**f5_config, "text_num_embeds": tensors.shapes[keys[_TABLE]][0] - 1})
+        return config, _fit(tensors, keys, config)
 
 
-def load_params(checkpoint_path: str | Path, config: AudioConfig) -> dict:
+def load_params(checkpoint_path: str | Path, config: AudioConfig, raw: bool = False) -> dict:
     """`load` for a config that is ours already."""
-    state = _read(Path(checkpoint_path))
+    with open_checkpoint(checkpoint_path) as tensors:
+        return _fit(tensors, _keys(tensors, raw), config)
+
+
+def extend_vocabulary(table_VC: Float[np.ndarray, "V C"], tokens: Sequence[str]) -> Float[np.ndarray, "V2 C"]:
+    """The text embedding with one more row for each new token; the rows there are (the filler first) stay as they are, bit for bit.
+
+    A new row is drawn around the mean of the old ones (without the filler), channel by channel with their standard deviation, from
+    a seed that is the token itself: the same whatever else is added, and as large as what the text blocks have learnt to read.
+    (F5-TTS's own finetuning draws N(0, 1) anew each time, whatever the scale of the trained rows.)
+    """
+    rows_VC = table_VC[1:].astype(np.float64)
+    mean_C, std_C = rows_VC.mean(0), rows_VC.std(0)
+
+    def row(token: str) -> np.ndarray:
+        seed = int.from_bytes(hashlib.sha256(token.encode()).digest()[:8], "little")
+        return mean_C + std_C * np.random.default_rng(seed).standard_normal(len(mean_C))
+
+    return np.concatenate([table_VC, *(row(token).astype(table_VC.dtype)[None] for token in tokens)])
+
+
+def _keys(tensors: Tensors, raw: bool) -> dict[str, str]:
+    """Key of the table -> name in the file, of the wanted set of weights. What belongs nowhere keeps its name: it is left over."""
+    refuse_others(tensors, "F5-TTS's DiT")
+    there = [prefix for prefix in (*_AVERAGED, *_RAW) if any(name.startswith(prefix) for name in tensors.shapes)]
+    wanted = [prefix for prefix in there if prefix in _RAW] if raw else there
+    if there and not wanted:
+        raise InputError(f"{tensors.path}: holds only the average (EMA) of the weights, not the raw ones")
+    prefix = wanted[0] if wanted else ""
+    keys = {}
+    for name in tensors.shapes:
+        if name.startswith(prefix):
+            short = name.removeprefix(prefix)
+        elif name.startswith(tuple(there)):
+            continue
+        else:
+            short = name
+        bare = short.rpartition("/")[2].removeprefix("ema_model.")
+        if bare not in (*BUFFERS, *_BOOKKEEPING):
+            keys[short if name.startswith(prefix) else f"{name} (outside {prefix}*)"] = name
+    return keys
+
+
+def _fit(tensors: Tensors, keys: Mapping[str, str], config: AudioConfig) -> dict:
     expected = nn.unbox(jax.eval_shape(lambda key: init_audio(config, key), jax.random.key(0)))
     shapes = {path: leaf.shape for path, leaf in traverse_util.flatten_dict(expected).items()}
-    problems, params, used = [], {}, set()
-    for name in audio_names(config):
-        stacks = [[key.format(i=i) for key in name.keys] for i in range(config.depth)] if name.stacked else [list(name.keys)]
-        keys = [key for stack in stacks for key in stack]
-        used.update(keys)
-        missing = [key for key in keys if key not in state]
-        if missing:
-            problems += [f"{key} is missing" for key in missing]
-            continue
-        try:
-            shape = shapes[name.path][1 if name.stacked else 0 :]
-            parts = [turn(name.kind, [state[key] for key in stack], shape) for stack in stacks]
-            value = np.stack(parts) if name.stacked else parts[0]
-        except ValueError:
-            value = None
-        if value is None or value.shape != shapes[name.path]:
-            theirs, ours = state[keys[0]].shape, shapes[name.path]
-            problems.append(f"{keys[0]} has shape {theirs}, which does not fit {'/'.join(name.path)} {ours}")
-        elif not np.isfinite(value).all():
-            problems.append(f"{keys[0]} holds values that are not finite")
-        else:
-            params[name.path] = value
-    problems += [f"{key} is left over" for key in sorted(set(state) - used)]
-    if problems:
-        shown = "; ".join(problems[:12]) + (f"; and {len(problems) - 12} more" if len(problems) > 12 else "")
-        raise InputError(f"{checkpoint_path}: does not fit this F5-TTS config: {shown}")
-    return traverse_util.unflatten_dict(params)
+    return fit(tensors, keys, audio_names(config), shapes, "this F5-TTS config", _sizes(tensors, keys))
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint file")
-    if path.suffix != ".safetensors":
-        raise InputError(f"{path}: expected a .safetensors checkpoint")
+def _sizes(tensors: Tensors, keys: Mapping[str, str]) -> str:
+    """What shapes tell about the model in the file."""
+    shape = {key: tensors.shapes[name] for key, name in keys.items()}
+
+    def count(stem: str) -> int:
+        return len({key.removeprefix(stem).partition(".")[0] for key in keys if key.startswith(stem)})
+
     try:
-        with safe_open(path, "np") as file:
-            keys = list(file.keys())
-            prefix = next(p for p in _PREFIXES if any(key.startswith(p) for key in keys) or not p)
-            kept = {key: key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
-            return {short: file.get_tensor(key).astype(np.float32) for key, short in kept.items() if short not in BUFFERS}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({str(error).splitlines()[0]})") from None
+        ff, width = shape["transformer_blocks.0.ff.ff.0.0.weight"]
+        rows, text = shape[_TABLE]
+    except (KeyError, ValueError):
+        return ""
+    return (
+        f"the file has dim {width}, depth {count('transformer_blocks.')}, ff_mult {ff / width:g}, text_dim {text}, "
+        f"conv_layers {count('text_embed.text_blocks.')}, text_num_embeds {rows - 1}"
+    )

@@ -1,0 +1,101 @@
+"""A checkpoint becomes parameters: every tensor accounted for by name and shape, and all that is wrong said at once.
+
+Shapes are compared before any value is read. Each array of ours is then filled tensor by tensor, layer by layer: beside the
+result, one tensor at a time is in memory.
+"""
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from jamflow_jax.errors import InputError
+from jamflow_jax.torch_io.files import Tensors
+from jamflow_jax.torch_io.names import Name, torch_shape, turn
+
+_SHOWN = 12  # problems told in full
+# What else people have: a pattern that one of its keys matches. The first that fits is taken.
+_ARCHITECTURES = {
+    "Vocos for EnCodec tokens": r"(^|\.)encodec\.|codebook_weights|norm\.scale\.weight",
+    "Vocos": r"(^|[./])backbone\.(convnext\.\d+|embed)\.",
+    "F5-TTS's MMDiT": r"(^|[./])transformer_blocks\.\d+\.attn_norm_[cx]\.",
+    "F5-TTS's DiT": r"(^|[./])transformer_blocks\.\d+\.attn_norm\.linear\.",
+    "E2-TTS (UNetT)": r"(^|[./])layers\.\d+\.\d+\.",
+    "BigVGAN or HiFi-GAN": r"(^|[./])(ups|resblocks)\.\d+\.",
+}
+
+
+def fit(
+    tensors: Tensors, keys: Mapping[str, str], names: Iterable[Name], shapes: Mapping[tuple[str, ...], tuple[int, ...]],
+    what: str, hint: str = "",
+) -> dict[str, Any]:
+    """The parameter tree of a model from a checkpoint.
+
+    Args:
+      tensors: the open file.
+      keys: names as the table has them -> names in the file; each must be used.
+      names: the table.
+      shapes: of our parameters, by path.
+      what: the model, for messages.
+      hint: about what the file holds instead, for messages.
+
+    Returns:
+      nested dictionaries of float32 arrays.
+
+    Raises:
+      InputError: tensors missing, left over, of another shape or not finite; one line that names them.
+    """
+    names = list(names)
+    problems = list(_misfits(tensors, keys, names, shapes))
+    if not problems:
+        params = {name.path: _read(tensors, keys, name, shapes[name.path], problems) for name in names}
+        hint = ""
+    if problems:
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise InputError(f"{tensors.path}: does not fit {what}: {'; '.join(problems[:_SHOWN])}{more}{hint and f' ({hint})'}")
+    return traverse_util.unflatten_dict(params)
+
+
+def architecture(tensors: Tensors) -> str | None:
+    """Whose checkpoint it is, by its keys; None if nobody's we know."""
+    return next((name for name, mark in _ARCHITECTURES.items() if any(re.search(mark, key) for key in tensors.shapes)), None)
+
+
+def refuse_others(tensors: Tensors, wanted: str) -> None:
+    """Raises InputError for a checkpoint of a known architecture that is not `wanted`, or of none."""
+    found = architecture(tensors)
+    if found != wanted:
+        first = ", ".join(sorted(tensors.shapes)[:3]) or "nothing"
+        held = f"a checkpoint of {found}" if found else f"no architecture known here (it holds {first}, ...)"
+        raise InputError(f"{tensors.path}: {held}, expected {wanted}")
+
+
+def _rows(name: Name, shape: tuple[int, ...]) -> Iterator[list[str]]:
+    """The keys of each layer."""
+    for i in range(shape[0] if name.stacked else 1):
+        yield [key.format(i=i) for key in name.keys]
+
+
+def _misfits(tensors, keys, names, shapes) -> Iterator[str]:
+    used = set()
+    for name in names:
+        shape = shapes[name.path]
+        wanted = torch_shape(name.kind, shape[1:] if name.stacked else shape)
+        for key in (key for row in _rows(name, shape) for key in row):
+            used.add(key)
+            if key not in keys:
+                yield f"{key} is missing"
+            elif (found := tensors.shapes[keys[key]]) != wanted:
+                yield f"{key} has shape {found}, not {wanted}"
+    yield from (f"{key} is left over" for key in sorted(set(keys) - used))
+
+
+def _read(tensors, keys, name: Name, shape, problems: list[str]) -> np.ndarray:
+    value = np.empty(shape, np.float32)
+    layers = value if name.stacked else value[None]
+    for i, row in enumerate(_rows(name, shape)):
+        parts = [tensors.read(keys[key]) for key in row]
+        problems += [f"{key} holds values that are not finite" for key, part in zip(row, parts) if not np.isfinite(part).all()]
+        layers[i] = turn(name.kind, parts, layers.shape[1:])
+    return value
