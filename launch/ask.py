@@ -161,7 +161,7 @@ def read(ask: Ask, model) -> Question:
     half_T, half_M = 2 * MEL_TICKS * np.arange(length), 2 * MOTION_TICKS * np.arange(frames) + MOTION_TICKS
     mel_given_T = _known(half_T, have_mel, ask.give_audio, (ask.edit, ask.edit_audio))
     motion_given_M = _known(half_M, have_motion, ask.give_motion, (ask.edit, ask.edit_motion))
-    want = _wanted(ask, mel_given_T, motion_given_M)
+    want = _wanted(ask, mel_given_T, motion_given_M, tuple(model.params))
 
     # --- in front of it, the reference
     known = {"mel": (None, None), "mouth": (None, None)}
@@ -330,8 +330,8 @@ def _known(half_ticks_N: np.ndarray, have: int, give: str | None, edits: Sequenc
     return known
 
 
-def _wanted(ask: Ask, mel_given_T: np.ndarray, motion_given_M: np.ndarray) -> tuple[str, ...]:
-    """The streams to generate, as said, by the task, or those that are not whole."""
+def _wanted(ask: Ask, mel_given_T: np.ndarray, motion_given_M: np.ndarray, streams: tuple[str, ...]) -> tuple[str, ...]:
+    """What to generate, as said, by the task, or what is not whole of the streams that the model has."""
     if ask.want is not None:
         want = tuple(part.strip() for part in ask.want.split(","))
         if bad := [part for part in want if part not in ("speech", "motion")]:
@@ -341,7 +341,8 @@ def _wanted(ask: Ask, mel_given_T: np.ndarray, motion_given_M: np.ndarray) -> tu
     else:
         partial = [name for name, given in (("speech", mel_given_T), ("motion", motion_given_M)) if given.any() and not given.all()]
         missing = [name for name, given in (("speech", mel_given_T), ("motion", motion_given_M)) if not given.any()]
-        want = tuple(partial or missing)
+        has = {"audio": "speech", "motion": "motion"}
+        want = tuple(partial or [name for name in missing if name in [has[stream] for stream in streams]] or missing)
     for name, given in (("speech", mel_given_T), ("motion", motion_given_M)):
         if given.any() and not given.all() and name not in want:  # a stream with a hole is filled
             want = (*want, name)

@@ -25,6 +25,7 @@ from launch.ask import TASKS, Ask, Question, read
 from launch.exits import CLEAN, NOTHING_USABLE, SOME_REJECTED, Parser, one_line_errors
 from launch.outputs.clip import Clip
 from launch.outputs.files import KINDS, write_clip
+from launch.outputs.sound import Vocoder, choose
 from launch.outputs.staging import check_writable
 
 CHUNK = 32  # requests read and generated together; results are written after each
@@ -44,7 +45,11 @@ def main(argv: list[str]) -> int:
     check_writable(options.out)
     use_compile_cache()
     model = load_model(options.model, ema=not options.raw, step=options.step)
-    print(f"model: {options.model}, step {model.step:,}, motion space {model.space.name}", flush=True)
+    vocoder = choose(options.vocoder, options.model)
+    moves = f"motion space {model.space.name}" if "motion" in model.params else "speech only"
+    print(f"model: {options.model}, step {model.step:,}, {moves}; sound by {vocoder[0]}", flush=True)
+    for origin in model.origins:
+        print(f"  {origin}", flush=True)
     kinds = tuple(kind for kind in KINDS if kind in options.files)
     done = rejected = 0
     for first in range(0, len(lines), CHUNK):
@@ -59,15 +64,15 @@ def main(argv: list[str]) -> int:
                     raise
                 print(f"rejected {name}: {' '.join(str(error).split())}", file=sys.stderr)
                 rejected += 1
-        for clip in answer(model, questions, config):
+        for clip in answer(model, questions, config, vocoder):
             endings = ",".join(path.name.removeprefix(clip.name) for path in write_clip(clip, options.out, kinds))
             print(f"  {Path(options.out) / clip.name}{{{endings}}}", flush=True)
             done += 1
     return NOTHING_USABLE if not done else SOME_REJECTED if rejected else CLEAN
 
 
-def answer(model, questions: list[Question], config) -> Iterator[Clip]:
-    """Generates questions (`ask.read`) with a SampleConfig and puts each result together as a Clip."""
+def answer(model, questions: list[Question], config, vocoder: tuple[str, Vocoder]) -> Iterator[Clip]:
+    """Generates questions (`ask.read`) with a SampleConfig and puts each result together as a Clip; `vocoder` is from `choose`."""
     from jamflow_jax.flow.generate import generate
 
     for question in questions:
@@ -81,10 +86,10 @@ def answer(model, questions: list[Question], config) -> Iterator[Clip]:
     length = sum(question.request.length for question in questions) * 256 / 24_000
     print(f"{len(questions)} request{'s' * (len(questions) > 1)}, {length:.1f} s, generated in {seconds:.1f} s", flush=True)
     for question, result in zip(questions, results):
-        yield finish(model, question, result, config)
+        yield finish(model, question, result, config, vocoder)
 
 
-def finish(model, question: Question, result, config) -> Clip:
+def finish(model, question: Question, result, config, vocoder: tuple[str, Vocoder]) -> Clip:
     """A Clip from a result: reference cut off, raw motion units, sound."""
     from jamflow_jax.config import to_dict
     from jamflow_jax.timeline import CROP_MEL, CROP_MOTION
@@ -95,7 +100,7 @@ def finish(model, question: Question, result, config) -> Clip:
         mel_TF = result.mel
     elif question.mel_given_T.all():
         mel_TF = question.mel_TF[: question.length]
-    audio_N = None if mel_TF is None else sound(mel_TF, question, whole=result.mel is not None)
+    audio_N = None if mel_TF is None else sound(mel_TF, question, vocoder[1] if result.mel is not None else None)
     mel_TF = None if mel_TF is None else mel_TF[-question.length :]
     motion_MD = None
     if result.mouth is not None or question.motion_given_M.all():
@@ -111,6 +116,8 @@ def finish(model, question: Question, result, config) -> Clip:
     facts = {
         "request": {name: value for name, value in dataclasses.asdict(question.ask).items() if value not in (None, False)},
         "step": model.step, "seed": request.seed, "sample": to_dict(config), "reference_mel_frames": question.prefix,
+        "vocoder": vocoder[0].split(" (")[0] if result.mel is not None else None,
+        "origins": [dataclasses.asdict(origin) for origin in model.origins],
     }  # fmt: skip
     ask = question.ask
     return Clip(
@@ -128,14 +135,13 @@ def truth(question: Question, motion_MD: np.ndarray | None) -> np.ndarray | None
     return question.motion_MD
 
 
-def sound(mel_TF: np.ndarray, question: Question, whole: bool) -> np.ndarray:
-    """The waveform: given sound as it is, the rest by Griffin-Lim; where they meet, cross-faded over 10 ms."""
-    from jamflow_jax.audio.griffin_lim import griffin_lim
+def sound(mel_TF: np.ndarray, question: Question, vocoder: Vocoder | None) -> np.ndarray:
+    """The waveform: given sound as it is, the rest by the vocoder; where they meet, cross-faded over 10 ms."""
     from jamflow_jax.timeline import HOP
 
-    if not whole:
+    if vocoder is None:
         return question.audio_N
-    made = griffin_lim(mel_TF, seed=question.request.seed)[question.prefix * HOP :]
+    made = vocoder(mel_TF, question.request.seed)[question.prefix * HOP :]
     if not question.mel_given_T.any():
         return made
     given = np.repeat(question.mel_given_T.astype(np.float32), HOP)[: len(made)]
@@ -237,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, metavar="DIR", help="where the files go; older ones of the same name are replaced")
     parser.add_argument("--requests", metavar="FILE", help="JSON lines; fields are the options below with _ for -; "
                         "paths relative to the file, the options given here are defaults")  # fmt: skip
+    parser.add_argument("--vocoder", metavar="FILE", help="a Vocos (.safetensors, .bin), or griffin-lim; default: the model's own")
     parser.add_argument("--files", type=_files, default=KINDS, metavar="KIND,..", help=f"of {', '.join(KINDS)} (default: all)")
     ask = parser.add_argument_group("the request")
     ask.add_argument("--name", default="sample", help="of the files (default %(default)s)")

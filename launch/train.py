@@ -7,7 +7,7 @@ SIGTERM or Ctrl-C saves and stops; so does a kill, but for the steps since the l
 """
 import argparse
 import dataclasses
-import functools
+import shutil
 import sys
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def train(config, workdir: Path) -> int:
     from data_pipelines.loader import open_loader
     from jamflow_jax.parallel.mesh import batch_shards, make_mesh, start_processes
     from jamflow_jax.timeline import MEL_BINS
-    from jamflow_jax.train import loop, stages
+    from jamflow_jax.train import loop, origins, stages
     from jamflow_jax.train import workdir as run_directory
     from launch.compile_cache import use_compile_cache
 
@@ -79,8 +79,27 @@ def train(config, workdir: Path) -> int:
         loader, lambda: loader.fixed_batches("validation", config.evaluation.batches),
         corpus.statistics.mouth(corpus.space).live, loader.fingerprint(),
     )  # fmt: skip
-    start = functools.partial(stages.starting_params, config, corpus.space, corpus.tokenizer)
-    outcome = loop.run(config, data, mesh, workdir, start, say, begun=write)
+    inherited, vocoder = origins.read(workdir), None
+
+    def start():
+        nonlocal inherited, vocoder
+        found = stages.start(config, corpus.space, corpus.tokenizer)
+        inherited, vocoder = found.origins, found.vocoder
+        say("where the parameters start:")
+        for line in found.table(config):
+            say(f"  {line}")
+        return found.params
+
+    def begun():
+        write()
+        if first:
+            origins.write(workdir, inherited)
+            if vocoder:
+                shutil.copyfile(vocoder, workdir / vocoder.name)
+
+    for origin in inherited:
+        say(str(origin))
+    outcome = loop.run(config, data, mesh, workdir, start, say, begun)
     if outcome.interrupted:
         say(f"stopped and saved at step {outcome.step:,}; the same command goes on from there")
     else:

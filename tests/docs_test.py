@@ -77,6 +77,12 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     return caught
 
 
+def options(parser: argparse.ArgumentParser) -> set[str]:
+    """Those of a command and of its forms."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return set(parser._option_string_actions).union(*(options(form) for group in groups for form in group.choices.values()))
+
+
 def problems(verb: str, rest: str, parser: argparse.ArgumentParser, whole: bool) -> list[str]:
     """What is wrong with one command line; `whole`: it must parse, unless parts of it are left out (...)."""
     rest = re.sub(r"\s(#.*|\s+\(.*\))$", "", rest.replace("\\", ""))
@@ -87,7 +93,7 @@ def problems(verb: str, rest: str, parser: argparse.ArgumentParser, whole: bool)
             groups = {field[:i] for field in fields() for i, c in enumerate(field) if c == "."}
             if verb != "train" or name.rstrip(".") not in {*fields(), *groups, "FIELD"}:
                 found.append(f"no field {name}")
-        elif flag not in parser._option_string_actions:
+        elif flag not in options(parser):
             found.append(f"no option {flag}")
     if not whole or found or "..." in rest or "[" in rest:
         return found
@@ -115,7 +121,7 @@ def test_every_command_on_a_page_is_one_the_parsers_take(page, parsers):
             found = problems(verb, rest, parsers[verb], whole) if verb in parsers else ["no such verb"]
             wrong += [f"jamflow {verb}: {problem}" for problem in found]
     if page.suffix == ".md":  # options named by themselves
-        known = set().union(*(parser._option_string_actions for parser in parsers.values()))
+        known = set().union(*map(options, parsers.values()))
         inline = " ".join(code for code in re.findall(r"`([^`\n]+)`", text) if code.startswith("--"))
         wrong += [f"{flag}: no command has it" for flag in FLAG.findall(inline) if flag.split(".")[0] not in known]
     assert not wrong

@@ -78,14 +78,7 @@ class Tokenizer:
         """Reads vocab.txt (LF or CRLF); for kind "byte" nothing is read. Raises InputError, naming file and line."""
         if kind == "byte":
             return cls(kind)
-        try:
-            text = Path(path).read_bytes().decode("utf-8-sig")
-        except OSError as error:
-            raise InputError(f"{path}: cannot read the vocabulary: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
-        # Only line ends go: strip() would lose the space, splitlines() would also cut at U+2028 and its kin.
-        lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
+        lines = read_vocabulary(path)
         try:
             return cls(kind, tuple(lines))
         except InputError as error:
@@ -94,6 +87,18 @@ class Tokenizer:
     def to_file(self, path: str | os.PathLike) -> None:
         """Writes vocab.txt with LF ends; empty for kind "byte"."""
         Path(path).write_bytes("".join(f"{token}\n" for token in self.vocab).encode())
+
+
+def read_vocabulary(path: str | os.PathLike) -> list[str]:
+    """The lines of a vocabulary file (LF or CRLF). Raises InputError if it cannot be read or is not UTF-8."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the vocabulary: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    # Only line ends go: strip() would lose the space, splitlines() would also cut at U+2028 and its kin.
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
 
 
 def pad_text(ids_N: Int[np.ndarray, "N"], length: int) -> Int[np.ndarray, "length"]:

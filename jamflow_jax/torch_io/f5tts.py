@@ -7,6 +7,7 @@ average of the weights (EMA), the weights themselves, or both:
     .safetensors, raw       transformer.KEY  or  KEY
     .pt of the trainer      ema_model_state_dict/ema_model.transformer.KEY  and  model_state_dict/transformer.KEY
 """
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,14 +36,6 @@ _FIELDS = {
     "dropout": "dropout",
 }
 _IGNORED = {"attn_backend", "attn_mask_enabled", "checkpoint_activations"}
-_V1 = {"dim": 1024, "depth": 22, "heads": 16, "ff_mult": 2, "text_dim": 512, "conv_layers": 4,
-       "text_mask_padding": True, "pe_attn_head": None}  # fmt: skip
-_V0 = {"text_mask_padding": False, "pe_attn_head": 1}
-_SMALL = {"dim": 768, "depth": 18, "heads": 12}
-# The architectures that F5-TTS publishes, by short name and by its own.
-RELEASED = {"v1-base": _V1, "v0-base": _V1 | _V0, "v1-small": _V1 | _SMALL, "small": _V1 | _V0 | _SMALL}
-OFFICIAL = {"F5TTS_v1_Base": "v1-base", "F5TTS_Base": "v0-base", "F5TTS_v1_Small": "v1-small", "F5TTS_Small": "small"}
-
 _AVERAGED = ("ema_model_state_dict/ema_model.transformer.", "ema_model.transformer.")
 _RAW = ("model_state_dict/transformer.", "online_model.transformer.", "transformer.")
 _BOOKKEEPING = ("initted", "step")
@@ -79,7 +72,7 @@ def load(checkpoint_path: str | Path, f5_config: Mapping[str, Any], raw: bool = 
     """
     config = audio_config(f5_config)
     with open_checkpoint(checkpoint_path) as tensors:
-        keys = _keys(tensors, raw)
+        keys = _contents(tensors, raw).keys
         if "text_num_embeds" not in f5_config and _TABLE in keys:
             config = audio_config({**f5_config, "text_num_embeds": tensors.shapes[keys[_TABLE]][0] - 1})
         return config, _fit(tensors, keys, config)
@@ -88,7 +81,24 @@ def load(checkpoint_path: str | Path, f5_config: Mapping[str, Any], raw: bool = 
 def load_params(checkpoint_path: str | Path, config: AudioConfig, raw: bool = False) -> dict:
     """`load` for a config that is ours already."""
     with open_checkpoint(checkpoint_path) as tensors:
-        return _fit(tensors, _keys(tensors, raw), config)
+        return _fit(tensors, _contents(tensors, raw).keys, config)
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What a checkpoint holds: `keys` maps names of the table to names of the file; what belongs nowhere is among them."""
+
+    keys: Mapping[str, str]
+    averaged: bool
+    tables: tuple[str, ...]  # tensors that are no parameters; they are recomputed here
+    others: Mapping[str, tuple[int, ...]]  # of the other set of weights, with their shapes
+    licence: str
+
+
+def contents(checkpoint_path: str | Path, raw: bool = False) -> Contents:
+    """What `load` would take of a file and what it would leave. Raises InputError if it is no F5-TTS checkpoint."""
+    with open_checkpoint(checkpoint_path) as tensors:
+        return _contents(tensors, raw)
 
 
 def extend_vocabulary(table_VC: Float[np.ndarray, "V C"], tokens: Sequence[str]) -> Float[np.ndarray, "V2 C"]:
@@ -108,26 +118,25 @@ def extend_vocabulary(table_VC: Float[np.ndarray, "V C"], tokens: Sequence[str])
     return np.concatenate([table_VC, *(row(token).astype(table_VC.dtype)[None] for token in tokens)])
 
 
-def _keys(tensors: Tensors, raw: bool) -> dict[str, str]:
-    """Key of the table -> name in the file, of the wanted set of weights. What belongs nowhere keeps its name: it is left over."""
+def _contents(tensors: Tensors, raw: bool) -> Contents:
     refuse_others(tensors, "F5-TTS's DiT")
-    there = [prefix for prefix in (*_AVERAGED, *_RAW) if any(name.startswith(prefix) for name in tensors.shapes)]
+    there = tuple(prefix for prefix in (*_AVERAGED, *_RAW) if any(name.startswith(prefix) for name in tensors.shapes))
     wanted = [prefix for prefix in there if prefix in _RAW] if raw else there
     if there and not wanted:
         raise InputError(f"{tensors.path}: holds only the average (EMA) of the weights, not the raw ones")
     prefix = wanted[0] if wanted else ""
-    keys = {}
+    keys, tables, others = {}, [], {}
     for name in tensors.shapes:
-        if name.startswith(prefix):
-            short = name.removeprefix(prefix)
-        elif name.startswith(tuple(there)):
-            continue
+        if name.removeprefix(prefix).rpartition("/")[2].removeprefix("ema_model.") in (*BUFFERS, *_BOOKKEEPING):
+            tables.append(name)
+        elif name.startswith(prefix):
+            keys[name.removeprefix(prefix)] = name
+        elif name.startswith(there):
+            others[name] = tensors.shapes[name]
         else:
-            short = name
-        bare = short.rpartition("/")[2].removeprefix("ema_model.")
-        if bare not in (*BUFFERS, *_BOOKKEEPING):
-            keys[short if name.startswith(prefix) else f"{name} (outside {prefix}*)"] = name
-    return keys
+            keys[f"{name} (without {prefix})"] = name
+    licence = tensors.metadata.get("licence") or f"{LICENCE} (as released; the file does not say)"
+    return Contents(keys, prefix in _AVERAGED, tuple(tables), others, licence)
 
 
 def _fit(tensors: Tensors, keys: Mapping[str, str], config: AudioConfig) -> dict:

@@ -14,7 +14,6 @@ from jamflow_jax.errors import InputError
 from jamflow_jax.torch_io.files import Tensors
 from jamflow_jax.torch_io.names import Name, torch_shape, turn
 
-_SHOWN = 12  # problems told in full
 # What else people have: a pattern that one of its keys matches. The first that fits is taken.
 _ARCHITECTURES = {
     "Vocos for EnCodec tokens": r"(^|\.)encodec\.|codebook_weights|norm\.scale\.weight",
@@ -52,8 +51,7 @@ def fit(
         params = {name.path: _read(tensors, keys, name, shapes[name.path], problems) for name in names}
         hint = ""
     if problems:
-        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        raise InputError(f"{tensors.path}: does not fit {what}: {'; '.join(problems[:_SHOWN])}{more}{hint and f' ({hint})'}")
+        raise InputError(f"{tensors.path}: does not fit {what}: {'; '.join(_grouped(problems))}{hint and f' ({hint})'}")
     return traverse_util.unflatten_dict(params)
 
 
@@ -77,7 +75,7 @@ def _rows(name: Name, shape: tuple[int, ...]) -> Iterator[list[str]]:
         yield [key.format(i=i) for key in name.keys]
 
 
-def _misfits(tensors, keys, names, shapes) -> Iterator[str]:
+def _misfits(tensors, keys, names, shapes) -> Iterator[tuple[str, str]]:
     used = set()
     for name in names:
         shape = shapes[name.path]
@@ -85,17 +83,31 @@ def _misfits(tensors, keys, names, shapes) -> Iterator[str]:
         for key in (key for row in _rows(name, shape) for key in row):
             used.add(key)
             if key not in keys:
-                yield f"{key} is missing"
+                yield key, "is missing"
             elif (found := tensors.shapes[keys[key]]) != wanted:
-                yield f"{key} has shape {found}, not {wanted}"
-    yield from (f"{key} is left over" for key in sorted(set(keys) - used))
+                yield key, f"has shape {found}, not {wanted}"
+    yield from ((key, "is left over") for key in sorted(set(keys) - used))
 
 
-def _read(tensors, keys, name: Name, shape, problems: list[str]) -> np.ndarray:
+def _grouped(problems: list[tuple[str, str]]) -> Iterator[str]:
+    """One phrase for what is wrong with the same tensor of several layers: "blocks.{0-3,7}.weight is missing"."""
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for key, wrong in problems:
+        before, number, after = (re.match(r"(.*?\.)(\d+)(\..*)", key) or re.match(r"(.*)()()", key)).groups()
+        groups.setdefault((before, after, wrong), []).append(int(number or -1))
+    for (before, after, wrong), layers in groups.items():
+        runs = [[layers[0], layers[0]]]
+        for layer in sorted(layers)[1:]:
+            runs = [*runs[:-1], [runs[-1][0], layer]] if layer == runs[-1][1] + 1 else [*runs, [layer, layer]]
+        shown = ",".join(f"{a}-{b}" if b > a else f"{a}" for a, b in runs)
+        yield f"{before}{'' if layers == [-1] else shown if len(layers) == 1 else f'{{{shown}}}'}{after} {wrong}"
+
+
+def _read(tensors, keys, name: Name, shape, problems: list[tuple[str, str]]) -> np.ndarray:
     value = np.empty(shape, np.float32)
     layers = value if name.stacked else value[None]
     for i, row in enumerate(_rows(name, shape)):
         parts = [tensors.read(keys[key]) for key in row]
-        problems += [f"{key} holds values that are not finite" for key, part in zip(row, parts) if not np.isfinite(part).all()]
+        problems += [(key, "holds values that are not finite") for key, part in zip(row, parts) if not np.isfinite(part).all()]
         layers[i] = turn(name.kind, parts, layers.shape[1:])
     return value

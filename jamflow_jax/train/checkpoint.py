@@ -92,8 +92,7 @@ class Checkpoints:
             newest = ocp.training.preservation_policies.LatestN(self.keep)
             self._orbax = ocp.training.Checkpointer(self.directory, preservation_policy=newest, cleanup_tmp_directories=True)
         arrays = _split(state)
-        record = {**record, "format": FORMAT, "step": step, "shapes": _shapes(arrays), "checksums": checksums(arrays)}
-        self._orbax.save_checkpointables_async(step, arrays, custom_metadata=record, force=True)
+        self._orbax.save_checkpointables_async(step, arrays, custom_metadata=_complete(record, step, arrays), force=True)
 
     def close(self) -> None:
         """Waits for the save under way."""
@@ -113,6 +112,17 @@ class Checkpoints:
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("checkpoint set aside")
         return 1
+
+
+def save_parameters(directory: str | Path, step: int, params: dict[str, Any], record: Record) -> None:
+    """A checkpoint of parameters {stream: tree} and nothing else: to load from, not to go on from; the record names the streams."""
+    arrays = {"params": params}
+    record = _complete({**record, "streams": sorted(params)}, step, arrays)
+    ocp.save_checkpointables(Path(directory).absolute() / str(step), arrays, custom_metadata=record)
+
+
+def _complete(record: Record, step: int, arrays: dict[str, Any]) -> Record:
+    return {**record, "format": FORMAT, "step": step, "shapes": _shapes(arrays), "checksums": checksums(arrays)}
 
 
 def steps(directory: str | Path) -> list[int]:

@@ -1,12 +1,13 @@
-"""Where parameters start: a stage-1 run, an F5-TTS checkpoint, a whole run, or nothing.
+"""Where parameters start: a stage-1 run, an F5-TTS checkpoint, a whole run, or nothing; and the table that says so.
 
 Stage 1 concatenates speech features to Motion-DiT's input, [noisy; context; rest; speech]; in stage 2 motion hears through joint
 attention, so the rows of the input matrix that read the features are dropped.
 
 Shapes do not tell what a number means: the motion stream must come from the same motion space, the audio stream from the same
-vocabulary. (Of an F5-TTS checkpoint only the vocabulary's size is known.)
+vocabulary. (Of an F5-TTS checkpoint that is not converted only the vocabulary's size is known.)
 """
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,46 @@ from jamflow_jax.errors import ConfigError
 from jamflow_jax.model.config import AudioConfig, JamFlowConfig
 from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.text.tokenizer import Tokenizer
-from jamflow_jax.train.bundle import Model, load_model
+from jamflow_jax.torch_io import f5tts
+from jamflow_jax.train import origins
+from jamflow_jax.train.bundle import VOCODER, Model, load_model
 from jamflow_jax.train.config import RunConfig
+from jamflow_jax.train.origins import Origin
+from jamflow_jax.train.state import init_params
 
 
-def starting_params(config: RunConfig, space: MotionSpace, tokenizer: Tokenizer) -> dict[str, Any]:
-    """{stream: host arrays} for the streams `config.init` names a start for; `run` first, then `audio` and `motion` over it.
+@dataclasses.dataclass
+class Start:
+    """Host arrays {stream: tree} to start from, what each is, and what of the sources is not used: (what, parameters, of)."""
+
+    params: dict[str, Any] = dataclasses.field(default_factory=dict)
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)
+    unused: list[tuple[str, int, str]] = dataclasses.field(default_factory=list)
+    origins: tuple[Origin, ...] = ()
+    vocoder: Path | None = None  # of a source that has one
+
+    def give(self, stream: str, tree: Any, source: str) -> None:
+        """Takes a stream; what was given before is left unused."""
+        if stream in self.params:
+            self.unused.append((f"{stream}, replaced", _count(self.params[stream]), self.sources[stream]))
+        self.params[stream], self.sources[stream] = tree, source
+
+    def leave(self, model: Model, stream: str, source: str) -> None:
+        """Says that the other streams of a run stay behind."""
+        self.unused += [(other, _count(tree), source) for other, tree in model.params.items() if other != stream]
+
+    def table(self, config: RunConfig) -> list[str]:
+        """One line per stream, then one per unused part, then the licences."""
+        shapes = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
+        rows = [(stream, _count(tree), self.sources.get(stream, f"new, random from seed {config.seed}"))
+                for stream, tree in shapes.items()]  # fmt: skip
+        rows += [(f"unused: {what}", count, of) for what, count, of in self.unused]
+        width = max(len(what) for what, _, _ in rows)
+        return [*(f"{what:<{width}}  {count:>13,}  {source}" for what, count, source in rows), *map(str, self.origins)]
+
+
+def start(config: RunConfig, space: MotionSpace, tokenizer: Tokenizer) -> Start:
+    """What `config.init` names; `run` first, then `audio` and `motion` over it. Streams it does not name are left to be fresh.
 
     Args:
       config: the new run.
@@ -31,25 +66,33 @@ def starting_params(config: RunConfig, space: MotionSpace, tokenizer: Tokenizer)
     Raises:
       ConfigError: a source that does not fit the run or its data; InputError: one that cannot be read.
     """
-    init = config.init
-    given: dict[str, Any] = {}
+    init, found = config.init, Start()
     if init.run:
         model = load_model(init.run)
         if model.config.stage != config.stage:
             raise ConfigError(f"config.init.run: {init.run} is a run of stage {model.config.stage}, this one is of {config.stage}")
+        if missing := [stream for stream in ("audio", "motion")[2 - config.stage :] if stream not in model.params]:
+            raise ConfigError(f"config.init.run: {init.run} has no {missing[0]} stream; what it has is named by config.init.audio")
         _same_space("run", init.run, model.space, space)
         if "audio" in model.params:
             _same_vocabulary("run", init.run, model.tokenizer, tokenizer)
-        given |= jax.device_get(model.params)
+        for stream, tree in model.params.items():
+            found.give(stream, jax.device_get(tree), _named_run(init.run, model))
+        found.origins = origins.merge(found.origins, model.origins)
     if init.audio:
         if config.stage == 1:
             raise ConfigError("config.init.audio: stage 1 has no audio stream")
-        given["audio"] = _audio(init.audio, config.model.audio, tokenizer)
+        _audio(found, init.audio, config.model.audio, tokenizer)
     if init.motion:
         model = load_model(init.motion)
+        if "motion" not in model.params:
+            raise ConfigError(f"config.init.motion: {init.motion} has no motion stream")
         _same_space("motion", init.motion, model.space, space)
-        given["motion"] = _motion(model, config)
-    return given
+        _motion(found, init.motion, model, config)
+        found.origins = origins.merge(found.origins, model.origins)
+    vocoders = [Path(source) / VOCODER for source in (init.run, init.audio, init.motion) if source]
+    found.vocoder = next((path for path in vocoders if path.is_file()), None)
+    return found
 
 
 def fit_to_data(
@@ -107,23 +150,38 @@ def _same_vocabulary(field: str, source: str, there: Tokenizer, here: Tokenizer)
     )
 
 
-def _audio(source: str, config: AudioConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+def _audio(found: Start, source: str, config: AudioConfig, tokenizer: Tokenizer) -> None:
     if Path(source).is_dir():
         model = load_model(source)
         if "audio" not in model.params:
             raise ConfigError(f"config.init.audio: {source} is a stage-1 run, it has no audio stream")
         _same_vocabulary("audio", source, model.tokenizer, tokenizer)
-        return jax.device_get(model.params["audio"])
-    from jamflow_jax.torch_io import f5tts
+        found.give("audio", jax.device_get(model.params["audio"]), _named_run(source, model))
+        found.leave(model, "audio", source)
+        found.origins = origins.merge(found.origins, model.origins)
+        return
+    params, contents = f5tts.load_params(source, config), f5tts.contents(source)
+    found.give("audio", params, f"{source}{' (average)' if contents.averaged else ''}")
+    if contents.others:
+        found.unused.append(("audio, the weights that are not averaged", sum(map(math.prod, contents.others.values())), source))
+    found.origins = origins.merge(found.origins, [Origin("audio", f"F5-TTS, {Path(source).name}", contents.licence)])
 
-    return f5tts.load_params(source, config)
 
-
-def _motion(model: Model, config: RunConfig) -> dict[str, Any]:
-    params = jax.device_get(model.params["motion"])
+def _motion(found: Start, source: str, model: Model, config: RunConfig) -> None:
+    params, label = jax.device_get(model.params["motion"]), _named_run(source, model)
     speech = model.config.model.motion.speech_dim
     if config.stage == 2 and model.config.stage == 1 and speech:
         proj = params["input"]["proj"]
-        rows = np.asarray(proj["kernel"])[:-speech]
+        rows, left = np.asarray(proj["kernel"])[:-speech], np.asarray(proj["kernel"])[-speech:]
         params = {**params, "input": {**params["input"], "proj": {**proj, "kernel": rows}}}
-    return params
+        found.unused.append((f"motion.input.proj, {speech} rows that read speech", left.size, label))
+    found.give("motion", params, label)
+    found.leave(model, "motion", label)
+
+
+def _named_run(source: str, model: Model) -> str:
+    return f"{source}, step {model.step:,}"
+
+
+def _count(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))

@@ -25,6 +25,21 @@ def staged(folder: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def staged_folder(folder: str | Path) -> Iterator[Path]:
+    """Yields a temporary folder; on leaving without an error it becomes `folder`, which must not be there yet, or be empty."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    inner = temporary / "folder"  # with the permissions of any new folder; the temporary one is private
+    inner.mkdir()
+    try:
+        yield inner
+        os.replace(inner, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def check_writable(folder: str | Path) -> None:
     """Tries whether files can be written into a folder that may not be there yet, and leaves nothing. Raises OSError naming it."""
     there = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if os.path.lexists(path))

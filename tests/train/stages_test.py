@@ -48,7 +48,7 @@ def test_stage_one_hands_over_all_but_the_speech_columns(tiny, tmp_path):
     trunk = {"width": 32, "depth": 2, "heads": 2, "head_dim": 16, "mouth_dim": 3, "rest_dim": 2}
     made = save(tmp_path, tiny(stage=1, model={"motion": {**trunk, "speech_dim": 8}}))
     config = tiny(init={"motion": str(tmp_path)})
-    given = stages.starting_params(config, LIPS, ABC)["motion"]
+    given = stages.start(config, LIPS, ABC).params["motion"]
     expected = nn.unbox(init_motion(config.model.motion, jax.random.key(1)))
     assert jax.tree.map(np.shape, given) == jax.tree.map(np.shape, expected)
     kernel = np.asarray(made.params["motion"]["input"]["proj"]["kernel"])
@@ -64,12 +64,12 @@ def test_audio_starts_from_an_f5_tts_checkpoint(tiny, golden):
     sizes = {"text_vocab": 60, "text_width": 64, "text_layers": 2}
     config = tiny(model={"audio": {**trunk, **sizes, "dropout": 0.1}, "motion": {**trunk, "mouth_dim": 2, "rest_dim": 0}},
                   init={"audio": str(file)})  # fmt: skip
-    given = stages.starting_params(config, LIPS, ABC)
+    given = stages.start(config, LIPS, ABC).params
     assert given.keys() == {"audio"} and dataclasses.replace(config.model.audio, dropout=0.0) == audio
     begun = state.initialise(config, make_mesh(devices=jax.devices()[:1]), given)
     jax.tree.map(np.testing.assert_array_equal, begun.params["audio"], params)
     with pytest.raises(InputError, match=r"text_embed.text_embed.weight has shape \(61, 64\)"):
-        stages.starting_params(tiny(model={"audio": {**trunk, **sizes, "text_vocab": 61}, "motion": trunk},
+        stages.start(tiny(model={"audio": {**trunk, **sizes, "text_vocab": 61}, "motion": trunk},
                                     init={"audio": str(file)}), LIPS, ABC)  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def test_a_start_must_mean_the_same_not_only_have_the_same_shape(tiny, tmp_path)
     xyz, other = Tokenizer.from_texts(["xyz"]), Tokenizer("pinyin", ABC.vocab)
 
     def start(space, tokenizer, **init):
-        return stages.starting_params(tiny(init={name: str(tmp_path) for name in init}), space, tokenizer)
+        return stages.start(tiny(init={name: str(tmp_path) for name in init}), space, tokenizer).params
 
     for field in ("run", "motion"):
         words = rf"config\.init\.{field}: .* mouth of lips \(2: opening, width\) there, of "

@@ -1,0 +1,54 @@
+"""Where a model's weights came from, and under which licence: it goes along wherever they go.
+
+    origins.json    [{"part": "audio", "source": "F5-TTS, model_1250000.safetensors", "licence": "CC-BY-NC-4.0"}, ...]
+
+A run that starts from weights inherits all that their model had: what is trained together derives from both.
+"""
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from jamflow_jax.errors import InputError
+
+FILE = "origins.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """One foreign part of a model."""
+
+    part: str  # audio, motion or vocoder
+    source: str
+    licence: str  # an SPDX identifier, or words
+
+    def __str__(self) -> str:
+        return f"{self.part}: weights from {self.source}, licence {self.licence}"
+
+
+def read(directory: str | Path) -> tuple[Origin, ...]:
+    """What a model directory says; nothing where all was trained from nothing. Raises InputError if it is not readable."""
+    path = Path(directory) / FILE
+    try:
+        return tuple(Origin(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return ()
+    except (OSError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a list of origins, each with part, source and licence ({error})") from None
+
+
+def write(directory: str | Path, origins: Iterable[Origin]) -> None:
+    """Writes origins.json, whole; without origins there is no file."""
+    path, found = Path(directory) / FILE, [dataclasses.asdict(origin) for origin in origins]
+    if not found:
+        path.unlink(missing_ok=True)
+        return
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def merge(*groups: Iterable[Origin]) -> tuple[Origin, ...]:
+    """All of them, each once, in order."""
+    return tuple(dict.fromkeys(origin for group in groups for origin in group))
