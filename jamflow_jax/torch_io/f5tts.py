@@ -127,7 +127,8 @@ def _contents(tensors: Tensors, raw: bool) -> Contents:
     prefix = wanted[0] if wanted else ""
     keys, tables, others = {}, [], {}
     for name in tensors.shapes:
-        if name.removeprefix(prefix).rpartition("/")[2].removeprefix("ema_model.") in (*BUFFERS, *_BOOKKEEPING):
+        bare = name.removeprefix(prefix).rpartition("/")[2].removeprefix("ema_model.").removeprefix("online_model.")
+        if bare in (*BUFFERS, *_BOOKKEEPING):
             tables.append(name)
         elif name.startswith(prefix):
             keys[name.removeprefix(prefix)] = name

@@ -1,9 +1,12 @@
 """Vocos against what its own code computed (float32, CPU)."""
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from jamflow_jax.audio.vocoder import decode, vocos
+from jamflow_jax.errors import InputError
 from jamflow_jax.torch_io import vocos as checkpoint
 
 
@@ -33,3 +36,41 @@ def test_a_padded_row_is_what_it_is_alone(io, params):
     np.testing.assert_allclose(batch[0, : 69 * 256], alone, atol=2e-5 * alone.std(), rtol=0)
     assert not batch[0, 69 * 256 :].any()
     np.testing.assert_allclose(batch[1], np.asarray(vocos(params, mel_BTF))[0], atol=2e-5 * alone.std(), rtol=0)
+
+
+def test_any_width_and_depth(golden, tmp_path):
+    state = load_file(golden / "vocos_tiny.safetensors")
+    one = {key: value for key, value in state.items() if "convnext.1." not in key}
+    save_file(one, tmp_path / "one.safetensors")
+    assert checkpoint.load(tmp_path / "one.safetensors")["layers"]["gamma"].shape == (1, 64)
+    torch = pytest.importorskip("torch")
+    torch.save({key: torch.from_numpy(value) for key, value in state.items()}, tmp_path / "pytorch_model.bin")
+    jax.tree.map(np.testing.assert_array_equal, checkpoint.load(tmp_path / "pytorch_model.bin"), checkpoint.load(
+        golden / "vocos_tiny.safetensors"))  # fmt: skip
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"backbone.convnext.0.gamma": None, "extra": 1}, r"backbone\.convnext\.0\.gamma is missing; extra is left over"),
+    ({"backbone.embed.weight": (64, 80, 7)}, "a Vocos for 80 mel bands and a window of 1024"),
+    ({"head.out.weight": (1282, 64), "head.out.bias": (1282,)}, "window of 1280 samples; here they are 100 and 1024"),
+    ({"head.out.weight": None}, "not a whole Vocos"),
+    ({"backbone.norm.bias": np.nan}, "backbone.norm.bias holds values that are not finite"),
+    ({"feature_extractor.encodec.x": 1}, "Vocos for EnCodec tokens, expected Vocos"),
+])  # fmt: skip
+def test_what_does_not_fit_is_named(golden, tmp_path, change, words):
+    state = load_file(golden / "vocos_tiny.safetensors")
+    for key, value in change.items():
+        if value is None:
+            del state[key]
+        else:
+            state[key] = np.full(state[key].shape, value, np.float32) if value is np.nan else np.ones(value, np.float32)
+    save_file(state, tmp_path / "x.safetensors")
+    with pytest.raises(InputError, match=words):
+        checkpoint.load(tmp_path / "x.safetensors")
+
+
+def test_mels_that_cannot_be_sound(params):
+    nan = np.full((9, 100), np.nan)
+    for bad, words in ((np.zeros((5, 80)), "shape"), (np.zeros((1, 100)), "at least 2 frames"), (nan, "not finite")):
+        with pytest.raises(InputError, match=words):
+            decode(params, bad)
