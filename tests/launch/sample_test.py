@@ -116,6 +116,20 @@ def test_a_malicious_template_runs_nothing(tmp_path, capsys):
     assert "pwned" not in captured.out and captured.err.count("\n") == 1
 
 
+def test_a_named_vocoder_makes_the_sound(golden, tmp_path, capsys):
+    words = [*FAST, "--out", str(tmp_path), "--text", "hello.", "--want", "speech", "--duration", "1", "--files", "wav,npz"]
+    sounds = []
+    for vocoder in (golden / "vocos_tiny.safetensors", "griffin-lim"):
+        assert sample.main([*words, "--vocoder", str(vocoder)]) == 0
+        sounds.append(soundfile.read(tmp_path / "sample.wav")[0])
+        facts = json.loads(str(np.load(tmp_path / "sample.npz")["facts"]))
+        assert facts["vocoder"].startswith("Griffin-Lim" if vocoder == "griffin-lim" else "Vocos")
+    assert len(sounds[0]) == len(sounds[1]) and abs(sounds[0] - sounds[1]).max() > 1e-3
+    assert "sound by Griffin-Lim\n" in capsys.readouterr().out
+    assert sample.main([*words, "--vocoder", str(golden / "f5tts_tiny.safetensors")]) == 1
+    assert "a checkpoint of F5-TTS's DiT, expected Vocos" in capsys.readouterr().err
+
+
 def test_guidance():
     assert sample.guidance("1.5").text == sample.guidance("1.5").rest == 1.5
     scales = sample.guidance("text=3,motion=0")

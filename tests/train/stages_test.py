@@ -15,10 +15,12 @@ from jamflow_jax.motion.normalise import Statistics
 from jamflow_jax.parallel.mesh import make_mesh
 from jamflow_jax.text.tokenizer import Tokenizer
 from jamflow_jax.torch_io import f5tts
-from jamflow_jax.train import bundle, stages, state, workdir
+from jamflow_jax.train import bundle, origins, stages, state, workdir
 from jamflow_jax.train.checkpoint import Checkpoints
 from jamflow_jax.train.config import RunConfig
+from jamflow_jax.train.origins import Origin
 
+TINY_MOTION = {"width": 32, "depth": 2, "heads": 2, "head_dim": 16, "mouth_dim": 3, "rest_dim": 2}
 DIMS = {"mouth_dim": 5, "rest_dim": 4, "text_vocab": 9, "speech_dim": 0}
 LIPS, ABC = spaces.get("lips"), Tokenizer.from_texts(["abc"])
 
@@ -45,8 +47,7 @@ def save(directory, config: RunConfig):
 
 
 def test_stage_one_hands_over_all_but_the_speech_columns(tiny, tmp_path):
-    trunk = {"width": 32, "depth": 2, "heads": 2, "head_dim": 16, "mouth_dim": 3, "rest_dim": 2}
-    made = save(tmp_path, tiny(stage=1, model={"motion": {**trunk, "speech_dim": 8}}))
+    made = save(tmp_path, tiny(stage=1, model={"motion": {**TINY_MOTION, "speech_dim": 8}}))
     config = tiny(init={"motion": str(tmp_path)})
     given = stages.start(config, LIPS, ABC).params["motion"]
     expected = nn.unbox(init_motion(config.model.motion, jax.random.key(1)))
@@ -97,6 +98,44 @@ def test_a_start_must_mean_the_same_not_only_have_the_same_shape(tiny, tmp_path)
             start(LIPS, other, **{field: 1})
     assert start(LIPS, ABC, run=1).keys() == {"audio", "motion"}
     assert start(LIPS, xyz, motion=1).keys() == {"motion"} and start(turned, ABC, audio=1).keys() == {"audio"}  # not read there
+
+
+def table(config):
+    return stages.start(config, LIPS, ABC).table(config)
+
+
+def test_the_table_says_what_came_from_where_what_is_new_and_what_is_left(tiny, tmp_path):
+    one, both = tmp_path / "one", tmp_path / "both"
+    save(one, tiny(stage=1, model={"motion": {**TINY_MOTION, "speech_dim": 8}}))
+    save(both, tiny())
+    origins.write(both, [Origin("audio", "F5-TTS, x.pt", "CC-BY-NC-4.0")])
+    rows = table(tiny(init={"motion": str(one)}))
+    sizes = {stream: sum(leaf.size for leaf in jax.tree.leaves(tree)) for stream, tree in bundle.load_model(both).params.items()}
+    assert [" ".join(row.split()) for row in rows] == [
+        f"audio {sizes['audio']:,} new, random from seed 0", f"motion {sizes['motion']:,} {one}, step 0",
+        f"unused: motion.input.proj, 8 rows that read speech 256 {one}, step 0",
+    ]  # fmt: skip
+    rows = table(tiny(init={"audio": str(both), "motion": str(one)}))
+    assert "audio" in rows[0] and rows[0].endswith(f"{both}, step 0") and rows[-2].startswith("unused: motion.input.proj")
+    assert rows[2].split()[:2] == ["unused:", "motion"] and rows[-1] == "audio: weights from F5-TTS, x.pt, licence CC-BY-NC-4.0"
+    rows = table(tiny(init={"run": str(both), "motion": str(one)}))
+    assert any(row.startswith("unused: motion, replaced") and row.endswith(f"{both}, step 0") for row in rows)
+    assert [row.rsplit("  ", 1)[1] for row in table(tiny())] == ["new, random from seed 0"] * 2
+
+
+def test_a_converted_model_lends_its_audio_and_nothing_else(tiny, tmp_path):
+    full = save(tmp_path / "run", tiny())
+    model = dataclasses.replace(bundle.load_model(tmp_path / "run"), origins=(Origin("audio", "F5-TTS, x", "CC0"),))
+    bundle.save_model(tmp_path / "audio", dataclasses.replace(model, params={"audio": model.params["audio"]}))
+    again = bundle.load_model(tmp_path / "audio")
+    assert again.params.keys() == {"audio"} and again.origins == model.origins and again.config == model.config
+    jax.tree.map(np.testing.assert_array_equal, again.params["audio"], full.averaged["audio"])
+    (tmp_path / "audio" / bundle.VOCODER).touch()
+    found = stages.start(tiny(init={"audio": str(tmp_path / "audio")}), LIPS, ABC)
+    assert found.params.keys() == {"audio"} and found.vocoder == tmp_path / "audio" / bundle.VOCODER
+    for field in ("run", "motion"):
+        with pytest.raises(ConfigError, match=rf"config\.init\.{field}: .*audio has no motion stream"):
+            stages.start(tiny(init={field: str(tmp_path / "audio")}), LIPS, ABC)
 
 
 def test_a_start_of_another_shape_is_named(tiny):
