@@ -1,1 +1,1 @@
-"""Sound: log-mel as F5-TTS has it, and Griffin-Lim."""
+"""Sound: log-mel as F5-TTS has it, and back by Vocos or Griffin-Lim."""

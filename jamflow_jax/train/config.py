@@ -42,7 +42,7 @@ class OptimConfig:
 class InitConfig:
     """Where parameters start; nothing named means fresh."""
 
-    audio: str = ""  # an F5-TTS checkpoint (.safetensors) or the workdir of a run
+    audio: str = ""  # an F5-TTS checkpoint (.safetensors, .pt), a converted one, or the workdir of a run
     motion: str = ""  # the workdir of a stage-1 run
     run: str = ""  # a whole stage-2 run to go on from with a new optimiser
 
