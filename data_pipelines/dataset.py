@@ -46,7 +46,7 @@ class DataSet:
         if found != FORMAT:
             raise InputError(f"{self.path}: data format {found}, this version reads {FORMAT}; prepare it again")
         self.meta = meta
-        self.index = Index.load(self.path)
+        self.index = Index.load(self.path, meta.get("fingerprint"))
         try:
             self.space = MotionSpace.from_json(meta["space"])
             self.speech_dim: int = meta["speech_dim"]
@@ -110,7 +110,7 @@ class Corpus:
         paths = [paths] if isinstance(paths, str | Path) else paths
         self.sets = [DataSet(path) for path in paths]
         self.index, self.starts = join([data.index for data in self.sets])
-        moving = [data for data in self.sets if (data.index.flags & MOTION).any()]
+        moving = [data for data in self.sets if data.index.has(MOTION)]
         self.space = space or (moving or self.sets)[0].space
         for data in moving:
             try:
@@ -146,7 +146,7 @@ class Corpus:
         return dataclasses.replace(record, motion=np.asarray(motion, np.float32))
 
     def _statistics(self, data: DataSet) -> Statistics:
-        if data.space.dims == self.space.dims or not (data.index.flags & MOTION).any():
+        if data.space.dims == self.space.dims or not data.index.has(MOTION):
             return data.statistics
         chosen = data.index.select("train", ("motion",))
         chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), STATISTICS_CLIPS)).astype(int)]
@@ -154,7 +154,7 @@ class Corpus:
         return Statistics.from_arrays(motions, self.space.floor)
 
     def _tokenizer(self) -> Tokenizer:
-        speaking = [data.tokenizer for data in self.sets if (data.index.flags & TEXT).any()]
+        speaking = [data.tokenizer for data in self.sets if data.index.has(TEXT)]
         first = speaking[0] if speaking else self.sets[0].tokenizer
         if len({tokenizer.kind for tokenizer in speaking}) > 1:
             raise InputError(f"data sets with tokenizers {[t.kind for t in speaking]} do not mix; prepare them with one")

@@ -48,6 +48,7 @@ class Loader:
         self.corpus, self.plan, self.host, self.hosts = corpus, plan, host, hosts
         self.speech, self.workers, self.prefetch = speech, workers, prefetch
         self.mouth, self.rest = list(corpus.space.mouth), list(corpus.space.rest)
+        self._splits: dict[str, Plan | None] = {}  # plans of held-out splits
         self.damaged: dict[int, str] = {}  # global id -> what was wrong, seen by this process
 
     def batch(self, step: int) -> Batch:
@@ -82,9 +83,11 @@ class Loader:
     def fixed_batches(self, split: str, batches: int | None = None) -> Iterator[Batch]:
         """`batches` of a split (None: all of it) in a fixed order, filled up with weight 0: for evaluation. Crops are
         those of step 0. Empty when the split is. Raises at once, not at the first batch, what `Plan` raises."""
-        if not len(self.corpus.index.select(split, self.plan.require)):
+        if split not in self._splits:
+            self._splits[split] = self.plan.of_split(split) if self.corpus.index.any(split, self.plan.require) else None
+        if (plan := self._splits[split]) is None:
             return iter(())
-        fixed = self.plan.of_split(self.corpus.index, split).fixed(batches)
+        fixed = plan.fixed(batches)
         return (self._read(frames, self._mine(ids), self._mine(weight), step=0) for frames, ids, weight in fixed)
 
     def _ids(self) -> set[int]:
@@ -164,7 +167,7 @@ def open_loader(
     corpus = Corpus(paths, space)
     plan = Plan(
         corpus.index, data.buckets, data.batch_frames, data.max_batch, seed, split, multiple, data.crop, require,
-        corpus.starts, weights,
+        corpus.starts, weights, data.align,
     )  # fmt: skip
     return Loader(corpus, plan, host, hosts, speech, data.workers, data.prefetch)
 

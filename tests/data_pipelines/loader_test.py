@@ -179,7 +179,7 @@ def test_mixture(tmp_path, mixed_set, clip):
 
     class Data:
         path = f"{mixed_set},{other}=2"
-        buckets, batch_frames, max_batch, crop, workers, prefetch = BUCKETS, 600, 64, False, 0, 2
+        buckets, align, batch_frames, max_batch, crop, workers, prefetch = BUCKETS, 15, 600, 64, False, 0, 2
 
     loader = open_loader(Data, seed=0)
     assert len(loader.corpus) == 30 and loader.corpus.index.id(24) == "other0"
