@@ -21,13 +21,13 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int32, Int64
 
-from data_pipelines.buckets import ALIGN, check, on_grid, optimal_edges
-from data_pipelines.index import AUDIO, FLAGS, MOTION, Clips
+from data_pipelines.buckets import ALIGN, check, optimal_edges
+from data_pipelines.index import Clips
+from data_pipelines.sorting import MIXES, needed_lengths, sort
 from jamflow_jax.errors import ConfigError, InputError
 
-MIXES = {AUDIO | MOTION: "sound and motion", AUDIO: "sound only", MOTION: "motion only"}
 _ORDER, _CLIPS, _SOURCE = range(3)  # domains of keys
 
 
@@ -38,7 +38,7 @@ class Bucket:
     frames: int  # T, mel frames
     mix: int  # AUDIO | MOTION flags
     batch: int  # B
-    ids: np.ndarray  # int32 global ids of its clips, one data set of a mixture after the other
+    ids: Int32[np.ndarray, "n"]  # global ids of its clips, one data set of a mixture after the other
     sizes: tuple[int, ...]  # clips of each data set
     virtual: tuple[int, ...]  # clips an epoch of each
     valid: tuple[int, ...]  # mel frames of each, without padding
@@ -105,7 +105,7 @@ class Plan:
         if len(weights) != len(starts) - 1 or min(weights) <= 0:
             raise ConfigError(f"weights {weights}: one positive number for each of the {len(starts) - 1} data sets")
         self.seed, self.split, self.crop, self.require = seed % 2**63, split, crop, require
-        self.index, self.starts, self.weights = index, starts, weights
+        self.index = index
         self._arguments = dict(
             buckets=buckets, batch_frames=batch_frames, max_batch=max_batch, seed=seed, multiple=multiple, crop=crop,
             require=require, starts=starts, weights=weights, align=align,
@@ -114,103 +114,26 @@ class Plan:
             having = f" with {' and '.join(require)}" if require else ""
             raise InputError(f"the data set has no clip{having} in its {split} split")
         if isinstance(buckets, int):
-            largest = batch_frames // multiple // align if crop else None
-            edges = [optimal_edges(clips, buckets, align) for clips in self._lengths(align, largest)]
+            largest = max(1, batch_frames // multiple // align) if crop else None
+            needed = needed_lengths(index, require, starts, weights, align, largest)
+            edges = [optimal_edges(clips, buckets, align) for clips in needed]
         else:
             edges = [tuple(sorted(set(buckets)))] * len(MIXES)
-        places = self._places(edges)
-        counts, valid = self._count(edges, places)
-        order = self._order(counts, places)
+        order, counts, valid = sort(index, split, require, starts, edges, crop)
         self.buckets: list[Bucket] = []
         first = 0
-        for place, (mix, frames) in enumerate((mix, frames) for mix, row in zip(MIXES, edges) for frames in row):
-            sizes = counts[place].tolist()
-            if not any(sizes):
+        for k, (mix, frames) in enumerate((mix, frames) for mix, row in zip(MIXES, edges) for frames in row):
+            if not any(sizes := tuple(counts[k].tolist())):
                 continue
             ids = order[first : first + sum(sizes)]
             first += len(ids)
             virtual = tuple(max(1, round(w * n)) if n else 0 for w, n in zip(weights, sizes))
             batch = _batch_size(frames, batch_frames, max_batch, multiple)
-            self.buckets.append(Bucket(frames, mix, batch, ids, tuple(sizes), virtual, tuple(valid[place].tolist())))
+            self.buckets.append(Bucket(frames, mix, batch, ids, sizes, virtual, tuple(valid[k].tolist())))
 
     def __reduce__(self):
         """A worker process makes its own: that is quicker than sending 4 bytes a clip, and the index is mapped, not sent."""
         return functools.partial(Plan, self.index, split=self.split, **self._arguments), ()
-
-    # --- the columns of the index, a block of clips at a time: 40 million clips are planned in little more than the order's
-    # --- 4 bytes each. A place is a bucket's number: those of the first mix, then those of the next.
-
-    def _lengths(self, align: int, largest: int | None) -> list[np.ndarray]:
-        """For each mix, the weight of the clips (of all splits) that need g * `align` frames, g = 0, 1, ..."""
-        sums = [np.zeros(0)] * len(MIXES)
-        needed = sum(FLAGS[name] for name in self.require)
-        for block in self.index.blocks():
-            points = on_grid(self.index.length[block], align)
-            if largest is not None:
-                points = np.minimum(points, max(largest, 1))
-            flags = self.index.flags[block]
-            weight = self.weights[self._source(block)]
-            for number, mix in enumerate(MIXES):
-                here = (flags & (AUDIO | MOTION) == mix) & (flags & needed == needed)
-                sums[number] = _add(sums[number], weight * np.bincount(points[here]))
-        return sums
-
-    def _places(self, edges: list[tuple[int, ...]]) -> list[np.ndarray]:
-        """For each mix, length -> place; clips beyond the largest bucket are in it."""
-        firsts = np.cumsum([0, *map(len, edges)])
-        return [first + np.minimum(np.searchsorted(row, np.arange(row[-1] + 2)), len(row) - 1) if row else np.zeros(2, np.int64)
-                for first, row in zip(firsts.tolist(), edges)]  # fmt: skip
-
-    def _blocks(self, places: list[np.ndarray]) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-        """(data set, global ids, lengths, places) of the clips of this split, a block at a time."""
-        for block in self.index.blocks():
-            something = self.index.flags[block] & (AUDIO | MOTION) > 0
-            chosen = np.flatnonzero(self.index.chosen(self.split, self.require, block) & something)
-            length = self.index.length[block][chosen]
-            mix = self.index.flags[block][chosen] & (AUDIO | MOTION)
-            place = np.empty(len(chosen), np.int64)
-            for flags, table in zip(MIXES, places):
-                here = mix == flags
-                place[here] = table[np.minimum(length[here], len(table) - 1)]
-            yield self._source(block), block.start + chosen, length, place
-
-    def _count(self, edges: list[tuple[int, ...]], places: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Clips and valid mel frames [places, data sets]."""
-        frames = np.array([frames for row in edges for frames in row])
-        counts, valid = (np.zeros((len(frames), len(self.weights)), np.int64) for _ in range(2))
-        over, longest = 0, 0
-        for source, ids, length, place in self._blocks(places):
-            counts[:, source] += np.bincount(place, minlength=len(frames))
-            valid[:, source] += np.bincount(place, np.minimum(length, frames[place]), len(frames)).astype(np.int64)
-            if not self.crop and (beyond := length > frames[place]).any():
-                over += int(beyond.sum())
-                worst = int(np.where(beyond, length, 0).argmax())
-                if length[worst] > longest:
-                    longest, name, edge = int(length[worst]), self.index.id(int(ids[worst])), int(frames[place[worst]])
-        if over:
-            raise InputError(
-                f"{over} clips of the {self.split} split are longer than the largest bucket of {edge} mel frames (the longest, "
-                f"{name}: {longest}); set data.crop, or add a bucket to data.buckets"
-            )
-        return counts, valid
-
-    def _order(self, counts: np.ndarray, places: list[np.ndarray]) -> np.ndarray:
-        """Global ids int32 by (place, data set): a counting sort, which keeps ids of one bucket and data set ascending."""
-        next_free = (np.cumsum(counts) - counts.ravel()).reshape(counts.shape)
-        order = np.empty(int(counts.sum()), np.int32)
-        for source, ids, _, place in self._blocks(places):
-            by_place = np.argsort(place.astype(np.uint16), kind="stable")
-            here = np.bincount(place, minlength=len(counts))
-            ends = np.cumsum(here)
-            for k in np.flatnonzero(here).tolist():
-                free = next_free[k, source]
-                order[free : free + here[k]] = ids[by_place[ends[k] - here[k] : ends[k]]]
-                next_free[k, source] += here[k]
-        return order
-
-    def _source(self, block: slice) -> int:
-        """The data set that a block lies in."""
-        return int(np.searchsorted(self.starts, block.start, side="right")) - 1
 
     def batch(self, step: int) -> tuple[int, Int64[np.ndarray, "B"]]:
         """(T, global ids) of optimiser or micro step `step`, from 0."""
@@ -330,14 +253,6 @@ def _mix(x: np.ndarray) -> np.ndarray:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
-
-
-def _add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The sum of two vectors, the shorter filled up with zeros."""
-    total = np.zeros(max(len(a), len(b)))
-    total[: len(a)] += a
-    total[: len(b)] += b
-    return total
 
 
 def _batch_size(frames: int, batch_frames: int, max_batch: int, multiple: int) -> int:

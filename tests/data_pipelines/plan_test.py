@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import plan_size
 from data_pipelines.index import AUDIO, MOTION, TEXT, Index, join, split_of
 from data_pipelines.plan import Plan, permute
 from jamflow_jax.errors import ConfigError, InputError
@@ -207,3 +208,9 @@ def test_rot_in_what_is_planned_with_is_found_when_the_index_is_opened(tmp_path,
     (tmp_path / "index.npz").write_bytes(data[:500])
     with pytest.raises(InputError, match="no readable index .*not a zip file"):
         Index.load(tmp_path)
+
+
+@pytest.mark.slow
+def test_forty_million_clips_start_within_half_a_minute_and_two_gib(tmp_path):
+    assert plan_size.main(["--out", str(tmp_path)]) == 0
+    (tmp_path / "index.npz").unlink()  # 1.6 GB
