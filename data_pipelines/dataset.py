@@ -8,6 +8,7 @@
     DIR/report.json       what was rejected or changed while preparing, and why
 """
 import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data_pipelines.index import MOTION, SPEECH, TEXT, Index, join
+from data_pipelines.index import AUDIO, MOTION, SPEECH, TEXT, Index, join
 from data_pipelines.record import Record, decode_audio, decode_speech
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion import convert
@@ -24,6 +25,8 @@ from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.text.tokenizer import Tokenizer
 
 FORMAT = 1
+READERS = 128  # shards of a data set kept open: there may be more of them than a process may open files
+RANDOM_ACCESS = "readahead_buffer_size:0,max_parallelism:0"  # rows are read one by one, in threads of ours: half the CPU time
 STATISTICS_CLIPS = 2_000  # of another space, read for the statistics of a conversion at load
 
 
@@ -57,13 +60,16 @@ class DataSet:
             raise InputError(
                 f"{self.path}: dataset.json, vocab.txt or statistics.json is damaged ({error}); prepare the data set again"
             ) from None
-        self._readers: dict[tuple[str, int], ArrayRecordReader] = {}
+        self._reader = functools.lru_cache(READERS)(self._open)
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getstate__(self):  # readers hold open files
-        return self.__dict__ | {"_readers": {}}
+        return {name: value for name, value in self.__dict__.items() if name != "_reader"}
+
+    def __setstate__(self, state):
+        self.__dict__ = {**state, "_reader": functools.lru_cache(READERS)(self._open)}
 
     def record(self, i: int, speech: bool = False) -> Record:
         """Clip i. Raises InputError naming shard and row when its bytes are damaged."""
@@ -71,6 +77,9 @@ class DataSet:
             record = Record.from_bytes(self._row("data", i), len(self.space.dims))
             if record.id != self.index.id(i) or record.length != self.index.length[i]:
                 raise InputError(f"holds clip {record.id} of {record.length} frames")
+            for name, flag, array in (("sound", AUDIO, record.mel), ("motion", MOTION, record.motion)):
+                if (array is not None) != bool(self.index.flags[i] & flag):
+                    raise InputError(f"the index and the record do not agree on whether there is {name}")
             if speech and self.index.flags[i] & SPEECH:
                 record = dataclasses.replace(record, speech=decode_speech(self._row("speech", i), self.speech_dim))
                 record.check()
@@ -84,14 +93,13 @@ class DataSet:
         return decode_audio(self._row("audio", i)) if self.meta["audio"] else None
 
     def _row(self, column: str, i: int) -> bytes:
-        shard, row = int(self.index.shard[i]), int(self.index.row[i])
-        reader = self._readers.get((column, shard))
-        if reader is None:
-            path = self.path / "shards" / f"{column}-{shard:05d}.array_record"
-            if not path.exists():  # the reader itself would only find no rows
-                raise InputError(f"{path} is missing")
-            reader = self._readers.setdefault((column, shard), ArrayRecordReader(str(path)))
-        return reader.read([row])[0]
+        return self._reader(column, int(self.index.shard[i])).read([int(self.index.row[i])])[0]
+
+    def _open(self, column: str, shard: int) -> ArrayRecordReader:
+        path = self.path / "shards" / f"{column}-{shard:05d}.array_record"
+        if not path.exists():  # the reader itself would only find no rows
+            raise InputError(f"{path} is missing")
+        return ArrayRecordReader(str(path), RANDOM_ACCESS)
 
 
 class Corpus:
