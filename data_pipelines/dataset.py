@@ -10,7 +10,7 @@
 import dataclasses
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,7 @@ class DataSet:
             raise InputError(
                 f"{self.path}: dataset.json, vocab.txt or statistics.json is damaged ({error}); prepare the data set again"
             ) from None
-        self._reader = functools.lru_cache(READERS)(self._open)
+        self._reader = _readers(self.path / "shards")
 
     def __len__(self) -> int:
         return len(self.index)
@@ -69,7 +69,7 @@ class DataSet:
         return {name: value for name, value in self.__dict__.items() if name != "_reader"}
 
     def __setstate__(self, state):
-        self.__dict__ = {**state, "_reader": functools.lru_cache(READERS)(self._open)}
+        self.__dict__ = {**state, "_reader": _readers(state["path"] / "shards")}
 
     def record(self, i: int, speech: bool = False) -> Record:
         """Clip i. Raises InputError naming shard and row when its bytes are damaged."""
@@ -95,11 +95,18 @@ class DataSet:
     def _row(self, column: str, i: int) -> bytes:
         return self._reader(column, int(self.index.shard[i])).read([int(self.index.row[i])])[0]
 
-    def _open(self, column: str, shard: int) -> ArrayRecordReader:
-        path = self.path / "shards" / f"{column}-{shard:05d}.array_record"
+
+def _readers(folder: Path) -> Callable[[str, int], ArrayRecordReader]:
+    """(column, shard) -> its reader; those longest unused are closed."""
+
+    @functools.lru_cache(READERS)
+    def reader(column: str, shard: int) -> ArrayRecordReader:
+        path = folder / f"{column}-{shard:05d}.array_record"
         if not path.exists():  # the reader itself would only find no rows
             raise InputError(f"{path} is missing")
         return ArrayRecordReader(str(path), RANDOM_ACCESS)
+
+    return reader
 
 
 class Corpus:

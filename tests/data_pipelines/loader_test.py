@@ -1,10 +1,14 @@
 import dataclasses
+import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import processes
 from data_pipelines.dataset import Corpus
+from data_pipelines.index import MOTION, Index
 from data_pipelines.loader import Loader, open_loader, parse_paths
 from data_pipelines.plan import Plan
 from data_pipelines.prepare.build import build
@@ -75,9 +79,17 @@ def test_iteration_equals_single_steps_and_restarts_anywhere(mixed_set):
 
 
 @pytest.mark.slow
-def test_worker_processes_change_nothing(mixed_set):
-    loader = make(mixed_set, workers=2)
-    assert all(equal(batch, loader.batch(step + 2)) for step, batch in enumerate(loader.iterate(2, 8)))
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_worker_processes_change_nothing(mixed_set, workers):
+    """Nor does a restart with another number of them."""
+    loader, plain = make(mixed_set, workers=workers), make(mixed_set)
+    assert all(equal(batch, plain.batch(step + workers)) for step, batch in enumerate(loader.iterate(workers, 8)))
+
+
+@pytest.mark.slow
+def test_one_process_with_two_devices_and_two_with_one_have_the_same_losses(tmp_path):
+    """Bit for bit, with a restart of the two and worker processes after it."""
+    assert processes.main(["--out", str(tmp_path)]) == 0
 
 
 def test_hosts_must_divide_the_batch(mixed_set):
@@ -122,6 +134,38 @@ def test_a_data_set_without_one_whole_clip_is_an_error(mixed_set, tmp_path):
     with pytest.raises(InputError, match="every clip of the train split is damaged"):
         for _ in make(tmp_path / "set").iterate(0, 200):
             pass
+
+
+def test_damage_that_does_not_end_stops_a_large_run_early(mixed_set, tmp_path, monkeypatch):
+    shutil.copytree(mixed_set, tmp_path / "set")
+    for file in (tmp_path / "set" / "shards").glob("data-*"):
+        file.unlink()
+    monkeypatch.setattr("data_pipelines.loader.HOPELESS", 9)
+    with pytest.raises(InputError, match=r"each of the last (9|1\d) clips of the train split is damaged; the first: .*is missing"):
+        next(batch for batch in make(tmp_path / "set").iterate() if batch["weight"].any())
+
+
+def test_a_record_must_have_what_the_index_says(mixed_set, tmp_path):
+    """Hosts decide by the index which streams a batch has."""
+    shutil.copytree(mixed_set, tmp_path / "set")
+    index = Index.load(tmp_path / "set")
+    index = dataclasses.replace(index, flags=index.flags | MOTION)
+    index.save(tmp_path / "set" / "index.npz")
+    corpus = Corpus([tmp_path / "set"])
+    assert corpus.record(1).motion is not None
+    with pytest.raises(InputError, match="row 2 .clip02.: damaged: the index and the record do not agree .* there is motion"):
+        corpus.record(2)
+
+
+def test_few_shards_are_open_at_once(mixed_set, monkeypatch):
+    monkeypatch.setattr("data_pipelines.dataset.READERS", 1)
+    loader, whole = make(mixed_set), make(mixed_set)
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else None
+    assert all(equal(pickle.loads(pickle.dumps(loader)).batch(step), whole.batch(step)) for step in range(3))
+    assert {int(shard) for shard in loader.corpus.index.shard} == {0, 1, 2}
+    loader.batch(0), loader.batch(1)
+    assert loader.corpus.sets[0]._reader.cache_info().currsize == 1
+    assert before is None or len(list(Path("/proc/self/fd").iterdir())) <= before + 2  # one of each loader
 
 
 def test_crops_start_on_the_grid_and_lose_their_text(mixed_set):
