@@ -4,7 +4,7 @@
 
 Makes a corpus once: noise as speech (lengths of a speech corpus, 5.6 s on average, words as text) with LivePortrait motion for
 every other clip, as .wav files and as a prepared data set. Each reader then runs over some batches, in one thread and in workers;
-the fastest of three counts. Rates are per second of CPU time (all threads and worker processes), which other jobs on the machine
+the fastest of three counts, from the first batch on. Rates are per second of CPU time, which other jobs on the machine
 disturb little, and per second of wall time. Then as many batches are read as a chip that eats 2,700 s of sound a second needs
 in --minutes, and memory is watched.
 
@@ -17,7 +17,6 @@ torchaudio is replaced by soundfile and torch.stft with a filterbank made once, 
 """
 import argparse
 import json
-import resource
 import statistics
 import sys
 import time
@@ -59,7 +58,7 @@ def main(argv: list[str]) -> int:
     results = {
         "jamflow, one thread": best(lambda: (sound(loader.batch(step)) for step in range(batches))),
         "jamflow, read ahead": best(lambda: map(sound, loader.iterate(0, batches))),
-        f"jamflow, {workers} workers": best(lambda: map(sound, open_it(folder, workers).iterate(0, batches)), times=1),
+        f"jamflow, {workers} workers": best(lambda: map(sound, open_it(folder, workers).iterate(0, batches)), workers, 1),
     }
     results |= torch_loader(folder, loader.plan, batches, workers) | f5tts(options.out, batches, workers)
     table(results, best_name="jamflow, one thread")
@@ -78,13 +77,15 @@ def sound(batch: dict[str, np.ndarray]) -> tuple[int, float]:
     return len(batch["length"]), float(batch["length"].sum()) * HOP / SAMPLE_RATE
 
 
-def best(run: Callable[[], Iterable[tuple[int, float]]], times: int = 3) -> dict[str, float]:
-    """Rates of the fastest of several runs over batches of (examples, seconds)."""
+def best(run: Callable[[], Iterable[tuple[int, float]]], workers: int = 0, times: int = 3) -> dict[str, float]:
+    """Rates of the fastest of several runs over batches of (examples, seconds), from the first batch on; no CPU time of workers."""
     found = []
     for _ in range(times):
-        wall, cpu = time.perf_counter(), cpu_time()
-        examples, seconds = np.sum(list(run()), axis=0)
-        wall, cpu = time.perf_counter() - wall, cpu_time() - cpu
+        batches = iter(run())
+        next(batches)
+        wall, cpu = time.perf_counter(), time.process_time()
+        examples, seconds = np.sum(list(batches), axis=0)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu if not workers else np.inf
         found.append({
             "examples per CPU s": examples / cpu, "audio s per CPU s": seconds / cpu, "examples per s": examples / wall,
             "audio s per s": seconds / wall,
@@ -94,19 +95,14 @@ def best(run: Callable[[], Iterable[tuple[int, float]]], times: int = 3) -> dict
 
 def both(name: str, run: Callable[[int], Iterable[tuple[int, float]]], workers: int) -> dict[str, dict[str, float]]:
     """`run(worker processes)` in one thread and in workers."""
-    return {f"{name}, one thread": best(lambda: run(0)), f"{name}, {workers} workers": best(lambda: run(workers))}
-
-
-def cpu_time() -> float:
-    """Of this process, its threads, and child processes that have ended."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {f"{name}, one thread": best(lambda: run(0)), f"{name}, {workers} workers": best(lambda: run(workers), workers)}
 
 
 def table(results: dict[str, dict[str, float]], best_name: str) -> None:
     columns = list(results[best_name])
     print(f"\n| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for name, rates in results.items():
-        print(f"| {name} | {' | '.join(f'{rates[column]:,.0f}' for column in columns)} |")
+        print(f"| {name} | {' | '.join(f'{rates[column]:,.0f}' if rates[column] else '' for column in columns)} |")
     print(flush=True)
 
 

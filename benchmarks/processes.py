@@ -1,6 +1,6 @@
 """Trains the same run in one process on two devices and in two processes on one device each, and compares the losses bit for bit.
 
-    python -m benchmarks.processes [--data DIR] [--steps 12] [--mesh data=2,fsdp=1] [--out runs/processes]
+    python -m benchmarks.processes [--data DIR] [--steps 8] [--mesh data=2,fsdp=1] [--out runs/processes]
 
 Both are `jamflow train` on CPU devices, the two processes joined by gloo as on a cluster (JAX_COORDINATOR_ADDRESS and its kin);
 they end half way, and the same command goes on, now with worker processes that read. Without --data a small mixed set is made:
@@ -19,7 +19,7 @@ from pathlib import Path
 
 LIMIT = 600  # seconds that a run may take
 MODEL = (
-    "log_every=1", "optim.warmup=2", "optim.lr=1e-2", "optim.decay=constant", "checkpoint.every=4", "evaluation.batches=3",
+    "log_every=1", "optim.warmup=2", "optim.lr=1e-2", "optim.decay=constant", "checkpoint.every=4", "evaluation.every=0",
     "data.buckets=1", "data.batch_frames=600", "data.max_batch=4", "model.joint_layers=(0,)", "model.audio.text_width=16",
     *(f"model.{stream}.{size}" for stream in ("audio", "motion") for size in ("width=32", "depth=1", "heads=2", "head_dim=16")),
     "model.audio.text_layers=1",
@@ -29,7 +29,7 @@ MODEL = (
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a prepared data set; default: a small mixed one")
-    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--mesh", default="data=1,fsdp=2", help="axes of the two devices")
     parser.add_argument("--out", type=Path, default=Path("runs/processes"), help="must not hold an earlier comparison")
     options = parser.parse_args(argv)
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
     mesh, half = [f"mesh.{axis}" for axis in options.mesh.split(",")], options.steps // 2
 
     def train(name: str, processes: int, steps: int, *more: str) -> None:
-        start, fields = time.perf_counter(), (f"data.path={data}", f"steps={steps}", f"evaluation.every={half}")
+        start, fields = time.perf_counter(), (f"data.path={data}", f"steps={steps}")
         run(options.out / name, processes, (*MODEL, *mesh, *fields, *more))
         print(f"{name}: {processes} x {2 // processes}, to step {steps}, in {time.perf_counter() - start:.0f} s", flush=True)
 

@@ -54,6 +54,9 @@ class Loader:
         self._splits: dict[str, Plan | None] = {}  # plans of held-out splits
         self.damaged: dict[int, str] = {}  # global id -> what was wrong, seen by this process
 
+    def __getstate__(self):  # worker processes read for training alone
+        return self.__dict__ | {"_splits": {}}
+
     def batch(self, step: int) -> Batch:
         """This host's part of the batch of `step`."""
         frames, ids = self.plan.batch(step)
