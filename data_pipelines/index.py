@@ -107,7 +107,7 @@ class Index(Clips):
     names: np.ndarray  # uint8
     name_ends: np.ndarray  # int64 [N]
     content: np.ndarray  # uint8 [shards, 32]
-    opened: tuple[str | Path, str | None] | None = None  # directory and stated fingerprint it was loaded with
+    opened: tuple[str | Path, str | None] | None = dataclasses.field(default=None, init=False)  # what it was loaded with
 
     @classmethod
     def from_rows(cls, rows: list[dict], content: np.ndarray) -> "Index":
@@ -153,15 +153,17 @@ class Index(Clips):
         try:
             columns = _map(path, _PLANNED if check else ())
             speakers = json.loads(columns.pop("speakers").tobytes())
-            return cls(**columns, speakers=speakers, opened=(directory, fingerprint))
+            index = cls(**columns, speakers=speakers)
         except Exception as error:
             raise InputError(f"{path}: no readable index ({error}); prepare the data set again") from error
+        index.opened = directory, fingerprint
+        return index
 
     def __reduce__(self):
         """A worker process maps the same file instead of being sent what is in it."""
         if self.opened:
             return Index.load, (*self.opened, False)
-        return Index, tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+        return Index, tuple(getattr(self, field.name) for field in dataclasses.fields(self) if field.init)
 
     def fingerprint(self) -> str:
         if self.opened and self.opened[1]:
