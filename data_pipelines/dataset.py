@@ -8,14 +8,15 @@
     DIR/report.json       what was rejected or changed while preparing, and why
 """
 import dataclasses
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
-from data_pipelines.index import MOTION, SPEECH, TEXT, Index, join
+from data_pipelines.index import AUDIO, MOTION, SPEECH, TEXT, Index, join
 from data_pipelines.record import Record, decode_audio, decode_speech
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion import convert
@@ -24,6 +25,8 @@ from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.text.tokenizer import Tokenizer
 
 FORMAT = 1
+READERS = 128  # shards of a data set kept open: there may be more of them than a process may open files
+RANDOM_ACCESS = "readahead_buffer_size:0,max_parallelism:0"  # rows are read one by one, in threads of ours: half the CPU time
 STATISTICS_CLIPS = 2_000  # of another space, read for the statistics of a conversion at load
 
 
@@ -46,7 +49,7 @@ class DataSet:
         if found != FORMAT:
             raise InputError(f"{self.path}: data format {found}, this version reads {FORMAT}; prepare it again")
         self.meta = meta
-        self.index = Index.load(self.path)
+        self.index = Index.load(self.path, meta.get("fingerprint"))
         try:
             self.space = MotionSpace.from_json(meta["space"])
             self.speech_dim: int = meta["speech_dim"]
@@ -57,13 +60,16 @@ class DataSet:
             raise InputError(
                 f"{self.path}: dataset.json, vocab.txt or statistics.json is damaged ({error}); prepare the data set again"
             ) from None
-        self._readers: dict[tuple[str, int], ArrayRecordReader] = {}
+        self._reader = _readers(self.path / "shards")
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getstate__(self):  # readers hold open files
-        return self.__dict__ | {"_readers": {}}
+        return {name: value for name, value in self.__dict__.items() if name != "_reader"}
+
+    def __setstate__(self, state):
+        self.__dict__ = {**state, "_reader": _readers(state["path"] / "shards")}
 
     def record(self, i: int, speech: bool = False) -> Record:
         """Clip i. Raises InputError naming shard and row when its bytes are damaged."""
@@ -71,6 +77,9 @@ class DataSet:
             record = Record.from_bytes(self._row("data", i), len(self.space.dims))
             if record.id != self.index.id(i) or record.length != self.index.length[i]:
                 raise InputError(f"holds clip {record.id} of {record.length} frames")
+            for name, flag, array in (("sound", AUDIO, record.mel), ("motion", MOTION, record.motion)):
+                if (array is not None) != bool(self.index.flags[i] & flag):
+                    raise InputError(f"the index and the record do not agree on whether there is {name}")
             if speech and self.index.flags[i] & SPEECH:
                 record = dataclasses.replace(record, speech=decode_speech(self._row("speech", i), self.speech_dim))
                 record.check()
@@ -84,14 +93,20 @@ class DataSet:
         return decode_audio(self._row("audio", i)) if self.meta["audio"] else None
 
     def _row(self, column: str, i: int) -> bytes:
-        shard, row = int(self.index.shard[i]), int(self.index.row[i])
-        reader = self._readers.get((column, shard))
-        if reader is None:
-            path = self.path / "shards" / f"{column}-{shard:05d}.array_record"
-            if not path.exists():  # the reader itself would only find no rows
-                raise InputError(f"{path} is missing")
-            reader = self._readers.setdefault((column, shard), ArrayRecordReader(str(path)))
-        return reader.read([row])[0]
+        return self._reader(column, int(self.index.shard[i])).read([int(self.index.row[i])])[0]
+
+
+def _readers(folder: Path) -> Callable[[str, int], ArrayRecordReader]:
+    """(column, shard) -> its reader; those longest unused are closed."""
+
+    @functools.lru_cache(READERS)
+    def reader(column: str, shard: int) -> ArrayRecordReader:
+        path = folder / f"{column}-{shard:05d}.array_record"
+        if not path.exists():  # the reader itself would only find no rows
+            raise InputError(f"{path} is missing")
+        return ArrayRecordReader(str(path), RANDOM_ACCESS)
+
+    return reader
 
 
 class Corpus:
@@ -110,7 +125,7 @@ class Corpus:
         paths = [paths] if isinstance(paths, str | Path) else paths
         self.sets = [DataSet(path) for path in paths]
         self.index, self.starts = join([data.index for data in self.sets])
-        moving = [data for data in self.sets if (data.index.flags & MOTION).any()]
+        moving = [data for data in self.sets if data.index.has(MOTION)]
         self.space = space or (moving or self.sets)[0].space
         for data in moving:
             try:
@@ -146,7 +161,7 @@ class Corpus:
         return dataclasses.replace(record, motion=np.asarray(motion, np.float32))
 
     def _statistics(self, data: DataSet) -> Statistics:
-        if data.space.dims == self.space.dims or not (data.index.flags & MOTION).any():
+        if data.space.dims == self.space.dims or not data.index.has(MOTION):
             return data.statistics
         chosen = data.index.select("train", ("motion",))
         chosen = chosen[np.linspace(0, len(chosen) - 1, min(len(chosen), STATISTICS_CLIPS)).astype(int)]
@@ -154,7 +169,7 @@ class Corpus:
         return Statistics.from_arrays(motions, self.space.floor)
 
     def _tokenizer(self) -> Tokenizer:
-        speaking = [data.tokenizer for data in self.sets if (data.index.flags & TEXT).any()]
+        speaking = [data.tokenizer for data in self.sets if data.index.has(TEXT)]
         first = speaking[0] if speaking else self.sets[0].tokenizer
         if len({tokenizer.kind for tokenizer in speaking}) > 1:
             raise InputError(f"data sets with tokenizers {[t.kind for t in speaking]} do not mix; prepare them with one")

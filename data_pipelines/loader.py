@@ -4,7 +4,8 @@ The plan names the B global ids of a step; host h of H takes ids [h B / H, (h + 
 the step number is the whole state of the pipeline, and hosts, threads and worker processes change nothing but speed.
 
 Crops: a clip longer than its bucket is cut at a start on the 0.16 s grid drawn from (seed, step, id); its text no longer
-says what is heard and is dropped. A damaged record keeps its slot: zeros, nothing present, weight 0, named in a warning.
+says what is heard and is dropped. A damaged record keeps its slot: zeros of weight 0, named in a warning. Its `has_audio` and
+`has_motion` stay those of the index, so that all processes agree on which streams a batch has.
 """
 import hashlib
 import json
@@ -16,12 +17,14 @@ import grain.python as grain
 import numpy as np
 
 from data_pipelines.dataset import Corpus
+from data_pipelines.index import AUDIO, MOTION
 from data_pipelines.plan import Plan
 from data_pipelines.record import Record
 from jamflow_jax.errors import ConfigError, InputError
 from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.timeline import CROP_MEL, CROP_MOTION, MEL_BINS, motion_frames
 
+HOPELESS = 1_000  # clips damaged one after the other: the data is not there
 _CROP = 0x43524F50  # domain of the crop's key
 Batch = dict[str, np.ndarray]
 
@@ -48,7 +51,11 @@ class Loader:
         self.corpus, self.plan, self.host, self.hosts = corpus, plan, host, hosts
         self.speech, self.workers, self.prefetch = speech, workers, prefetch
         self.mouth, self.rest = list(corpus.space.mouth), list(corpus.space.rest)
+        self._splits: dict[str, Plan | None] = {}  # plans of held-out splits
         self.damaged: dict[int, str] = {}  # global id -> what was wrong, seen by this process
+
+    def __getstate__(self):  # worker processes read for training alone
+        return self.__dict__ | {"_splits": {}}
 
     def batch(self, step: int) -> Batch:
         """This host's part of the batch of `step`."""
@@ -56,7 +63,11 @@ class Loader:
         return self._read(frames, self._mine(ids), np.ones(len(ids) // self.hosts, np.float32), step)
 
     def iterate(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
-        """The batches of steps start, start + 1, ..., read ahead by Grain. Raises InputError once no clip is left whole."""
+        """The batches of steps start, start + 1, ..., read ahead by Grain.
+
+        Raises:
+          InputError: nothing but damage: every clip, or the last `HOPELESS` read, had a record that could not be used.
+        """
         stop = 2**31 - 1 if stop is None else stop
         steps = grain.MapDataset.range(start, stop).map(self.batch)
         options = grain.ReadOptions(num_threads=max(1, min(self.prefetch, 16)), prefetch_buffer_size=max(1, self.prefetch))
@@ -65,12 +76,16 @@ class Loader:
             _parse_flags()
             per_worker = max(1, self.prefetch // self.workers)
             ahead = ahead.mp_prefetch(grain.MultiprocessingOptions(self.workers, per_worker_buffer_size=per_worker))
+        lost: set[int] = set()  # since the last whole clip
         for batch in ahead:
-            for i in batch["example_id"][batch["weight"] == 0].tolist():  # worker processes keep their own books
-                self.damaged.setdefault(i, "damaged record")
-            if not batch["weight"].any() and self.damaged.keys() >= self._ids():
-                first = next(iter(self.damaged.values()))
-                raise InputError(f"every clip of the {self.plan.split} split is damaged; the first: {first}")
+            for i in batch["example_id"][batch["weight"] == 0].tolist():
+                self.damaged.setdefault(i, "damaged record")  # worker processes keep their own books
+                lost.add(i)
+            if batch["weight"].any():
+                lost.clear()
+            elif len(lost) >= min(self.plan.clips, HOPELESS):
+                every = "every clip" if len(lost) == self.plan.clips else f"each of the last {len(lost)} clips"
+                raise InputError(f"{every} of the {self.plan.split} split is damaged; the first: {self.damaged[min(lost)]}")
             yield batch
 
     def fingerprint(self) -> str:
@@ -82,74 +97,69 @@ class Loader:
     def fixed_batches(self, split: str, batches: int | None = None) -> Iterator[Batch]:
         """`batches` of a split (None: all of it) in a fixed order, filled up with weight 0: for evaluation. Crops are
         those of step 0. Empty when the split is. Raises at once, not at the first batch, what `Plan` raises."""
-        if not len(self.corpus.index.select(split, self.plan.require)):
+        if split not in self._splits:
+            self._splits[split] = self.plan.of_split(split) if self.corpus.index.any(split, self.plan.require) else None
+        if (plan := self._splits[split]) is None:
             return iter(())
-        fixed = self.plan.of_split(self.corpus.index, split).fixed(batches)
+        fixed = plan.fixed(batches)
         return (self._read(frames, self._mine(ids), self._mine(weight), step=0) for frames, ids, weight in fixed)
-
-    def _ids(self) -> set[int]:
-        """All that the plan may name."""
-        return {int(i) for bucket in self.plan.buckets for members in bucket.members for i in members}
 
     def _mine(self, x: np.ndarray) -> np.ndarray:
         share = len(x) // self.hosts
         return x[self.host * share : (self.host + 1) * share]
 
     def _read(self, frames: int, ids: np.ndarray, weight: np.ndarray, step: int) -> Batch:
-        rows = [self._clip(frames, int(i), step) for i in ids]
-        batch = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-        batch["example_id"] = ids.astype(np.int32)
-        batch["weight"] *= weight
+        B, T, M, index = len(ids), frames, motion_frames(frames), self.corpus.index
+        flags = index.flags[ids]
+        batch = {
+            "mel": np.zeros((B, T, MEL_BINS), np.float16),  # as stored: half the copying, and the same numbers
+            "mouth": np.zeros((B, M, len(self.mouth)), np.float32),
+            "rest": np.zeros((B, M, len(self.rest)), np.float32),
+            "text": np.full((B, T), -1, np.int32),
+            "length": np.minimum(index.length[ids], T).astype(np.int32),
+            "weight": weight.copy(),
+            "has_audio": flags & AUDIO > 0,
+            "has_motion": flags & MOTION > 0,
+            "has_text": np.zeros(B, bool),
+            "has_rest": np.zeros(B, bool),
+            "example_id": ids.astype(np.int32),
+        }
+        if self.speech:
+            batch |= {"speech": np.zeros((B, M, self.corpus.speech_dim), np.float16), "has_speech": np.zeros(B, bool)}
+        for b, i in enumerate(ids.tolist()):
+            try:
+                self._fill(batch, b, self.corpus.record(i, self.speech), i, step)
+            except InputError as error:
+                batch["weight"][b] = 0
+                said = str(error)
+                if self.damaged.setdefault(i, said) is said:  # atomic: threads read one clip at once
+                    sys.stderr.write(f"warning: {' '.join(said.split())}; its slot gets weight 0\n")
         return batch
 
-    def _clip(self, frames: int, i: int, step: int) -> Batch:
-        """The arrays of clip i in a bucket of T = `frames`, without the batch axis."""
-        M = motion_frames(frames)
-        row = {
-            "mel": np.zeros((frames, MEL_BINS), np.float32),
-            "mouth": np.zeros((M, len(self.mouth)), np.float32),
-            "rest": np.zeros((M, len(self.rest)), np.float32),
-            "text": np.full(frames, -1, np.int32),
-            "length": np.int32(min(self.corpus.index.length[i], frames)),
-            "weight": np.float32(1),
-        } | {f"has_{name}": np.False_ for name in ("audio", "motion", "text", "rest")}
-        if self.speech:
-            row |= {"speech": np.zeros((M, self.corpus.speech_dim), np.float32), "has_speech": np.False_}
-        try:
-            record = self.corpus.record(i, self.speech)
-        except InputError as error:
-            said = str(error)
-            if self.damaged.setdefault(i, said) is said:  # atomic: threads read one clip at once
-                sys.stderr.write(f"warning: {' '.join(said.split())}; its slot gets weight 0\n")
-            return row | {"weight": np.float32(0)}
-        self._fill(row, record, i, step)
-        return row
-
-    def _fill(self, row: Batch, record: Record, i: int, step: int) -> None:
-        frames, M = len(row["mel"]), len(row["mouth"])
-        start, cropped = 0, record.length > frames
+    def _fill(self, batch: Batch, b: int, record: Record, i: int, step: int) -> None:
+        """Writes clip i into row b."""
+        T, M = batch["mel"].shape[1], batch["mouth"].shape[1]
+        start, cropped = 0, record.length > T
         if cropped:
-            places = (record.length - frames) // CROP_MEL + 1
+            places = (record.length - T) // CROP_MEL + 1
             key = np.random.SeedSequence((self.plan.seed, _CROP, step, i)).generate_state(1, np.uint64)
             start = int(key[0] % np.uint64(places))
         if record.mel is not None:
-            mel = record.mel[start * CROP_MEL :][:frames]
-            row["mel"][: len(mel)] = mel
-            row["has_audio"] = np.True_
+            mel = record.mel[start * CROP_MEL :][:T]
+            batch["mel"][b, : len(mel)] = mel
         if record.motion is not None:
             motion = self.corpus.statistics.normalise(record.motion[start * CROP_MOTION :][:M])
-            row["mouth"][: len(motion)] = motion[:, self.mouth]
-            row["rest"][: len(motion)] = motion[:, self.rest]
-            row["has_motion"] = np.True_
-            row["has_rest"] = np.bool_(len(self.rest) > 0)
+            batch["mouth"][b, : len(motion)] = motion[:, self.mouth]
+            batch["rest"][b, : len(motion)] = motion[:, self.rest]
+            batch["has_rest"][b] = len(self.rest) > 0
         if record.text and not cropped:
-            text = self.corpus.tokenizer.encode(record.text)[:frames]
-            row["text"][: len(text)] = text
-            row["has_text"] = np.bool_(len(text) > 0)
+            text = self.corpus.tokenizer.encode(record.text)[:T]
+            batch["text"][b, : len(text)] = text
+            batch["has_text"][b] = len(text) > 0
         if self.speech and record.speech is not None:
             speech = record.speech[start * CROP_MOTION :][:M]
-            row["speech"][: len(speech)] = speech
-            row["has_speech"] = np.True_
+            batch["speech"][b, : len(speech)] = speech
+            batch["has_speech"][b] = True
 
 
 def open_loader(
@@ -164,7 +174,7 @@ def open_loader(
     corpus = Corpus(paths, space)
     plan = Plan(
         corpus.index, data.buckets, data.batch_frames, data.max_batch, seed, split, multiple, data.crop, require,
-        corpus.starts, weights,
+        corpus.starts, weights, data.align,
     )  # fmt: skip
     return Loader(corpus, plan, host, hosts, speech, data.workers, data.prefetch)
 

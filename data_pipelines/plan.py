@@ -16,15 +16,18 @@ inner endless sequence of its n_s clips.
 """
 import bisect
 import dataclasses
+import functools
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int32, Int64
 
-from data_pipelines.index import AUDIO, MOTION, Index
+from data_pipelines.buckets import ALIGN, check, optimal_edges
+from data_pipelines.index import Clips
+from data_pipelines.sorting import MIXES, needed_lengths, sort
 from jamflow_jax.errors import ConfigError, InputError
 
-MIXES = {AUDIO | MOTION: "sound and motion", AUDIO: "sound only", MOTION: "motion only"}
 _ORDER, _CLIPS, _SOURCE = range(3)  # domains of keys
 
 
@@ -35,13 +38,26 @@ class Bucket:
     frames: int  # T, mel frames
     mix: int  # AUDIO | MOTION flags
     batch: int  # B
-    members: tuple[np.ndarray, ...]  # global ids, one array per data set of a mixture
+    ids: Int32[np.ndarray, "n"]  # global ids of its clips, one data set of a mixture after the other
+    sizes: tuple[int, ...]  # clips of each data set
     virtual: tuple[int, ...]  # clips an epoch of each
+    valid: tuple[int, ...]  # mel frames of each, without padding
+
+    @functools.cached_property
+    def members(self) -> tuple[np.ndarray, ...]:
+        """The ids of each data set."""
+        return tuple(np.split(self.ids, np.cumsum(self.sizes)[:-1]))
 
     @property
     def clips(self) -> int:
         """Clips in an epoch."""
         return sum(self.virtual)
+
+    @property
+    def padding(self) -> float:
+        """Share of an epoch's frames that are padding."""
+        seen = sum(valid * v / n for valid, v, n in zip(self.valid, self.virtual, self.sizes) if v)
+        return 1 - seen / (self.clips * self.frames)
 
     def batches_before(self, epoch: int) -> int:
         """C_k(epoch)."""
@@ -53,12 +69,15 @@ class Plan:
 
     Args:
       index: of the data set, or joined indices of several.
-      buckets: static lengths T in mel frames.
+      buckets: static lengths T in mel frames; or how many there may be for each mix, which are then chosen to pad least
+        (`buckets.py`), over the clips of all splits: held-out clips fit too.
       batch_frames: mel frames of a global batch; bucket T holds min(max_batch, batch_frames // T) clips.
       multiple: batch sizes are rounded down to a multiple of this (devices x accumulation).
-      crop: clips longer than the largest bucket go there, to be cropped; otherwise they are an error.
+      crop: clips longer than the largest bucket go there, to be cropped; otherwise they are an error. Chosen buckets are no
+        larger than a batch can hold.
       require: only clips that have these, e.g. ("motion",).
       starts, weights: of the data sets in a joined index (`index.join`); a weight is how often a clip is seen per epoch.
+      align: chosen lengths are multiples of this.
 
     Raises:
       ConfigError: a bucket's batch would be smaller than `multiple`; lengths or weights make no sense.
@@ -67,8 +86,8 @@ class Plan:
 
     def __init__(
         self,
-        index: Index,
-        buckets: tuple[int, ...],
+        index: Clips,
+        buckets: int | tuple[int, ...],
         batch_frames: int,
         max_batch: int = 64,
         seed: int = 0,
@@ -78,44 +97,43 @@ class Plan:
         require: tuple[str, ...] = (),
         starts: np.ndarray | None = None,
         weights: tuple[float, ...] | None = None,
+        align: int = ALIGN,
     ):
-        edges = np.array(sorted(set(buckets)), np.int64)
-        if not len(edges) or edges[0] <= 0:
-            raise ConfigError(f"data.buckets = {tuple(buckets)}: positive lengths in mel frames are needed")
+        check(buckets, align)
         starts = np.array([0, len(index)]) if starts is None else np.asarray(starts)
         weights = (1.0,) * (len(starts) - 1) if weights is None else tuple(weights)
         if len(weights) != len(starts) - 1 or min(weights) <= 0:
             raise ConfigError(f"weights {weights}: one positive number for each of the {len(starts) - 1} data sets")
         self.seed, self.split, self.crop, self.require = seed % 2**63, split, crop, require
+        self.index = index
         self._arguments = dict(
-            buckets=tuple(buckets), batch_frames=batch_frames, max_batch=max_batch, seed=seed, multiple=multiple, crop=crop,
-            require=require, starts=starts, weights=weights,
+            buckets=buckets, batch_frames=batch_frames, max_batch=max_batch, seed=seed, multiple=multiple, crop=crop,
+            require=require, starts=starts, weights=weights, align=align,
         )  # fmt: skip
-        self.index_fingerprint = index.fingerprint()
-        chosen = index.select(split, require)
-        if not len(chosen):
+        if not index.any(split, require):
             having = f" with {' and '.join(require)}" if require else ""
             raise InputError(f"the data set has no clip{having} in its {split} split")
-        length = index.length[chosen]
-        if (over := int((length > edges[-1]).sum())) and not crop:
-            longest = chosen[length.argmax()]
-            raise InputError(
-                f"{over} clips of the {split} split are longer than the largest bucket of {edges[-1]} mel frames (the longest, "
-                f"{index.id(longest)}: {length.max()}); set data.crop, or add a bucket to data.buckets"
-            )
-        place = np.minimum(np.searchsorted(edges, length), len(edges) - 1)
-        mix = index.flags[chosen] & (AUDIO | MOTION)
-        source = np.searchsorted(starts, chosen, side="right") - 1
+        if isinstance(buckets, int):
+            largest = max(1, batch_frames // multiple // align) if crop else None
+            needed = needed_lengths(index, require, starts, weights, align, largest)
+            edges = [optimal_edges(clips, buckets, align) for clips in needed]
+        else:
+            edges = [tuple(sorted(set(buckets)))] * len(MIXES)
+        order, counts, valid = sort(index, split, require, starts, edges, crop)
         self.buckets: list[Bucket] = []
-        for mix_flags in MIXES:
-            for edge, frames in enumerate(edges.tolist()):
-                inside = (place == edge) & (mix == mix_flags)
-                if not inside.any():
-                    continue
-                members = tuple(chosen[inside & (source == s)] for s in range(len(weights)))
-                virtual = tuple(max(1, round(w * len(m))) if len(m) else 0 for w, m in zip(weights, members))
-                batch = _batch_size(frames, batch_frames, max_batch, multiple)
-                self.buckets.append(Bucket(frames, mix_flags, batch, members, virtual))
+        first = 0
+        for k, (mix, frames) in enumerate((mix, frames) for mix, row in zip(MIXES, edges) for frames in row):
+            if not any(sizes := tuple(counts[k].tolist())):
+                continue
+            ids = order[first : first + sum(sizes)]
+            first += len(ids)
+            virtual = tuple(max(1, round(w * n)) if n else 0 for w, n in zip(weights, sizes))
+            batch = _batch_size(frames, batch_frames, max_batch, multiple)
+            self.buckets.append(Bucket(frames, mix, batch, ids, sizes, virtual, tuple(valid[k].tolist())))
+
+    def __reduce__(self):
+        """A worker process makes its own: that is quicker than sending 4 bytes a clip, and the index is mapped, not sent."""
+        return functools.partial(Plan, self.index, split=self.split, **self._arguments), ()
 
     def batch(self, step: int) -> tuple[int, Int64[np.ndarray, "B"]]:
         """(T, global ids) of optimiser or micro step `step`, from 0."""
@@ -167,29 +185,32 @@ class Plan:
             out[here] = permute(positions[here] % n, n, (self.seed, _SOURCE, number, *key))
         return out
 
-    def of_split(self, index: Index, split: str) -> "Plan":
-        """The same plan over another split of its index. Raises InputError when that split is empty."""
-        return Plan(index, split=split, **self._arguments)
+    @functools.cached_property
+    def clips(self) -> int:
+        """Distinct clips in all buckets."""
+        return sum(len(bucket.ids) for bucket in self.buckets)
 
-    def fixed(self, batches: int | None = None) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    def of_split(self, split: str) -> "Plan":
+        """The same plan over another split of its index. Raises InputError when that split is empty."""
+        return Plan(self.index, split=split, **self._arguments)
+
+    def fixed(self, batches: int | None = None) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """(T, ids [B], weight [B]) covering the split in order, bucket by bucket; the last of a bucket is filled up with
-        repeats of weight 0. With `batches`, that many spread evenly over the whole list. For evaluation: seed and step
-        play no part."""
-        out = []
-        for bucket in self.buckets:
-            ids = np.concatenate(bucket.members)
-            for start in range(0, len(ids), bucket.batch):
-                some = ids[start : start + bucket.batch]
-                weight = (np.arange(bucket.batch) < len(some)).astype(np.float32)
-                out.append((bucket.frames, np.resize(some, bucket.batch), weight))
-        if batches is None or batches >= len(out):
-            return out
-        return [out[i * len(out) // batches] for i in range(batches)]
+        repeats of weight 0. With `batches`, that many spread evenly over the whole. For evaluation: seed and step play no
+        part."""
+        ends = np.cumsum([-(-len(bucket.ids) // bucket.batch) for bucket in self.buckets]).tolist()
+        count = ends[-1] if batches is None else min(batches, ends[-1])
+        for number in (i * ends[-1] // count for i in range(count)):
+            k = bisect.bisect_right(ends, number)
+            bucket, start = self.buckets[k], number - (ends[k - 1] if k else 0)
+            ids = bucket.ids[start * bucket.batch :][: bucket.batch].astype(np.int64)
+            weight = (np.arange(bucket.batch) < len(ids)).astype(np.float32)
+            yield bucket.frames, np.resize(ids, bucket.batch), weight
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides the batches: a run resumes only under the same one."""
-        shapes = [(b.frames, b.mix, b.batch, b.virtual, *(len(m) for m in b.members)) for b in self.buckets]
-        text = f"{self.index_fingerprint} {self.seed} {self.split} {self.crop} {shapes}"
+        shapes = [(b.frames, b.mix, b.batch, b.virtual, *b.sizes) for b in self.buckets]
+        text = f"{self.index.fingerprint()} {self.seed} {self.split} {self.crop} {shapes}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -197,15 +218,17 @@ class Plan:
         """The distinct (T, B), for compiling ahead."""
         return sorted({(bucket.frames, bucket.batch) for bucket in self.buckets})
 
-    def describe(self, index: Index) -> str:
-        """One line per bucket: shape, clips, share of padding."""
-        lines = []
-        for bucket in self.buckets:
-            length = np.minimum(index.length[np.concatenate(bucket.members)], bucket.frames)
-            padding = 1 - length.mean() / bucket.frames
-            lines.append(f"{bucket.frames:5d} frames x {bucket.batch:4d}  {len(length):8d} clips  {padding:4.0%} padding  "
-                         f"{MIXES[bucket.mix]}")  # fmt: skip
-        return "\n".join(lines)
+    @property
+    def padding(self) -> float:
+        """Share of an epoch's frames that are padding."""
+        frames = [bucket.clips * bucket.frames for bucket in self.buckets]
+        return sum(bucket.padding * n for bucket, n in zip(self.buckets, frames)) / sum(frames)
+
+    def describe(self) -> str:
+        """One line per bucket: shape, clips, share of padding; then the share over all."""
+        lines = [f"{bucket.frames:5d} frames x {bucket.batch:4d}  {len(bucket.ids):8d} clips  "
+                 f"{bucket.padding:4.0%} padding  {MIXES[bucket.mix]}" for bucket in self.buckets]  # fmt: skip
+        return "\n".join([*lines, f"{len(lines)} buckets, {self.padding:.1%} padding over all"])
 
 
 def permute(i: np.ndarray, n: int, key: tuple[int, ...]) -> np.ndarray:
@@ -238,6 +261,6 @@ def _batch_size(frames: int, batch_frames: int, max_batch: int, multiple: int) -
         raise ConfigError(
             f"a batch of bucket {frames} would hold {min(max_batch, batch_frames // frames)} clips, but devices (times "
             f"accumulation) need {multiple}: raise data.batch_frames ({batch_frames}) or data.max_batch ({max_batch}), or lower "
-            f"the largest of data.buckets"
+            f"the largest of data.buckets (where that is a number: set data.crop)"
         )
     return batch

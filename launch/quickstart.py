@@ -40,7 +40,7 @@ TINY = Settings(
     minutes=1.0,
     overrides=(
         "steps=60", "log_every=2", "optim.warmup=10", "checkpoint.every=12", "evaluation.every=30", "evaluation.batches=1",
-        "data.buckets=360", "data.max_batch=4", "data.batch_frames=1440", "model.joint_layers=0",
+        "data.buckets=360,", "data.max_batch=4", "data.batch_frames=1440", "model.joint_layers=0",
         *(f"model.{stream}.{size}" for stream in ("audio", "motion") for size in ("width=64", "depth=2", "heads=2", "head_dim=32")),
         "model.audio.text_width=32", "model.audio.text_layers=1",
     ),

@@ -3,7 +3,7 @@
 FILE is Python with a `get_config()` that returns an `ml_collections.ConfigDict` (or a dict) of the fields it sets; all others keep
 the defaults of `jamflow_jax.train.config`. It may be a path, or the name of one that comes with the package ("base",
 "configs/base.py"). Overrides are read by the field's own type: `--config.data.path=2024` is a path, `--config.optim.lr=1e-4`
-a number, `--config.data.buckets=240,480` a list, `none` an absent value.
+a number, `--config.data.buckets=240,480` a list (`240,` a list of one), `none` an absent value.
 """
 import ast
 import dataclasses
@@ -112,7 +112,8 @@ def read_value(text: str, kind: Any = Any) -> Any:
     choices = {choice for option in options if typing.get_origin(option) is typing.Literal for choice in typing.get_args(option)}
     if str in options or text in choices:  # "none" may be a choice: it is a word then
         return text
-    if any(typing.get_origin(option) is tuple for option in options):
+    one = int in options and "," not in text  # a number or a list: the comma tells
+    if any(typing.get_origin(option) is tuple for option in options) and not one:
         return [_literal(part) for part in filter(None, (part.strip() for part in text.strip("()[] ").split(",")))]
     return _literal(text)
 

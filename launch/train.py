@@ -62,7 +62,7 @@ def train(config, workdir: Path) -> int:
     # --- say what is about to happen
     say(f"data: {config.data.path}: {len(corpus.index):,} clips, {corpus.index.seconds('train') / 3600:.2f} h to train on, "
         f"motion space {corpus.space.name}, {corpus.tokenizer.vocab_size} {corpus.tokenizer.kind} tokens")  # fmt: skip
-    for line in loader.plan.describe(corpus.index).splitlines():
+    for line in loader.plan.describe().splitlines():
         say(f"  {line}")
     shape = ", ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     say(f"devices: {len(jax.devices())} x {jax.devices()[0].device_kind} ({shape})")

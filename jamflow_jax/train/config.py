@@ -12,7 +12,8 @@ class DataConfig:
     """Where batches come from. mel frames are 256 samples at 24 kHz, 93.75 a second."""
 
     path: str = ""  # a data set made by `jamflow prepare`; several with weights: "A=1,B=0.5"
-    buckets: tuple[int, ...] = (240, 480, 960, 1440, 1920, 2880)  # static lengths in mel frames
+    buckets: int | tuple[int, ...] = (240, 480, 960, 1440, 1920, 2880)  # static lengths in mel frames; or how many to choose
+    align: int = 15  # chosen lengths are multiples of this; 15 cuts no motion frame
     batch_frames: int = 38_400  # mel frames of one global batch; a bucket of T frames holds batch_frames // T examples
     max_batch: int = 64  # examples in a global batch, at most
     crop: bool = False  # crop clips longer than the largest bucket (on the 0.16 s grid); False: they are an error

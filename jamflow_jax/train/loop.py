@@ -205,8 +205,6 @@ class _NoLog:
 def present_streams(batch: HostBatch) -> tuple[str, ...]:
     """The streams any example of the batch has: buckets of speech alone compile to a program without motion.
 
-    All examples of a bucket have the same modalities, so every process finds the same answer; only a slice of nothing but
-    damaged records would not, hence several processes always run both.
+    All examples of a bucket have the same modalities, damaged ones too, so every process finds the same answer.
     """
-    found = tuple(stream for stream in ("audio", "motion") if batch[f"has_{stream}"].any())
-    return found if len(found) == 1 and jax.process_count() == 1 else ("audio", "motion")
+    return tuple(stream for stream in ("audio", "motion") if batch[f"has_{stream}"].any())

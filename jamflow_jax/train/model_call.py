@@ -25,8 +25,9 @@ def objective_config(config: RunConfig) -> ObjectiveConfig:
 
 
 def visible(config: RunConfig, batch: dict[str, Array]) -> dict[str, Array]:
-    """The batch as the stage sees it: in stage 1 examples without motion do not count, and audio is there where what stands
-    for it is, the features or the mel."""
+    """The batch as the stage sees it, in float32 (mel and speech features travel as they are stored, in float16): in stage 1
+    examples without motion do not count, and audio is there where what stands for it is, the features or the mel."""
+    batch = {**batch, **{name: jnp.asarray(batch[name], jnp.float32) for name in ("mel", "speech") if name in batch}}
     if config.stage == 2:
         return batch
     heard = batch["has_speech" if config.speech == "features" else "has_audio"]

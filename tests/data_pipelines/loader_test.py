@@ -1,10 +1,14 @@
 import dataclasses
+import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import processes
 from data_pipelines.dataset import Corpus
+from data_pipelines.index import MOTION, Index
 from data_pipelines.loader import Loader, open_loader, parse_paths
 from data_pipelines.plan import Plan
 from data_pipelines.prepare.build import build
@@ -35,7 +39,7 @@ def test_shapes_dtypes_and_contents(mixed_set):
         batch = loader.batch(step)
         B, T = batch["mel"].shape[:2]
         M = motion_frames(T)
-        assert batch["mel"].shape == (B, T, 100) and batch["mel"].dtype == np.float32
+        assert batch["mel"].shape == (B, T, 100) and batch["mel"].dtype == np.float16
         assert batch["mouth"].shape == (B, M, 2) and batch["rest"].shape == (B, M, 0)
         assert batch["text"].shape == (B, T) and batch["text"].dtype == np.int32
         assert batch["length"].dtype == batch["example_id"].dtype == np.int32 and batch["weight"].dtype == np.float32
@@ -53,10 +57,11 @@ def test_shapes_dtypes_and_contents(mixed_set):
     assert kinds == {(True, True), (True, False), (False, True)}
 
 
-@pytest.mark.parametrize("hosts", [2, 4])
+@pytest.mark.parametrize("hosts", [2, 4, 8])
 def test_hosts_together_read_the_same_global_batches(mixed_set, hosts):
-    whole = make(mixed_set)
-    parts = [make(mixed_set, host=h, hosts=hosts) for h in range(hosts)]
+    sizes = dict(batch_frames=1200, multiple=8)
+    whole = make(mixed_set, **sizes)
+    parts = [make(mixed_set, host=h, hosts=hosts, **sizes) for h in range(hosts)]
     for step in (0, 1, 5, 300):
         pieces = [part.batch(step) for part in parts]
         joined = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
@@ -74,9 +79,17 @@ def test_iteration_equals_single_steps_and_restarts_anywhere(mixed_set):
 
 
 @pytest.mark.slow
-def test_worker_processes_change_nothing(mixed_set):
-    loader = make(mixed_set, workers=2)
-    assert all(equal(batch, loader.batch(step + 2)) for step, batch in enumerate(loader.iterate(2, 8)))
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_worker_processes_change_nothing(mixed_set, workers):
+    """Nor does a restart with another number of them."""
+    loader, plain = make(mixed_set, workers=workers), make(mixed_set)
+    assert all(equal(batch, plain.batch(step + workers)) for step, batch in enumerate(loader.iterate(workers, 8)))
+
+
+@pytest.mark.slow
+def test_one_process_with_two_devices_and_two_with_one_have_the_same_losses(tmp_path):
+    """Bit for bit, with a restart of the two and worker processes after it."""
+    assert processes.main(["--out", str(tmp_path)]) == 0
 
 
 def test_hosts_must_divide_the_batch(mixed_set):
@@ -96,8 +109,9 @@ def test_damaged_record_keeps_its_slot(mixed_set, tmp_path, capsys):
         a, b = good.batch(step), bad.batch(step)
         lost = b["weight"] == 0
         weightless |= set(b["example_id"][lost].tolist())
-        assert (a["example_id"] == b["example_id"]).all() and (b["mel"][lost] == 0).all() and not b["has_audio"][lost].any()
+        assert (a["example_id"] == b["example_id"]).all() and (b["mel"][lost] == 0).all() and not b["has_text"][lost].any()
         assert all(np.array_equal(a[key][~lost], b[key][~lost]) for key in a)
+        assert all((a[key] == b[key]).all() for key in ("has_audio", "has_motion", "length"))  # so that hosts agree on streams
     assert weightless == set(bad.damaged) and len(weightless) == 1
     said = capsys.readouterr().err
     assert said.startswith("warning: ") and said.endswith("its slot gets weight 0\n") and said.count("\n") == 1
@@ -120,6 +134,38 @@ def test_a_data_set_without_one_whole_clip_is_an_error(mixed_set, tmp_path):
     with pytest.raises(InputError, match="every clip of the train split is damaged"):
         for _ in make(tmp_path / "set").iterate(0, 200):
             pass
+
+
+def test_damage_that_does_not_end_stops_a_large_run_early(mixed_set, tmp_path, monkeypatch):
+    shutil.copytree(mixed_set, tmp_path / "set")
+    for file in (tmp_path / "set" / "shards").glob("data-*"):
+        file.unlink()
+    monkeypatch.setattr("data_pipelines.loader.HOPELESS", 9)
+    with pytest.raises(InputError, match=r"each of the last (9|1\d) clips of the train split is damaged; the first: .*is missing"):
+        next(batch for batch in make(tmp_path / "set").iterate() if batch["weight"].any())
+
+
+def test_a_record_must_have_what_the_index_says(mixed_set, tmp_path):
+    """Hosts decide by the index which streams a batch has."""
+    shutil.copytree(mixed_set, tmp_path / "set")
+    index = Index.load(tmp_path / "set")
+    index = dataclasses.replace(index, flags=index.flags | MOTION)
+    index.save(tmp_path / "set" / "index.npz")
+    corpus = Corpus([tmp_path / "set"])
+    assert corpus.record(1).motion is not None
+    with pytest.raises(InputError, match="row 2 .clip02.: damaged: the index and the record do not agree .* there is motion"):
+        corpus.record(2)
+
+
+def test_few_shards_are_open_at_once(mixed_set, monkeypatch):
+    monkeypatch.setattr("data_pipelines.dataset.READERS", 1)
+    loader, whole = make(mixed_set), make(mixed_set)
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else None
+    assert all(equal(pickle.loads(pickle.dumps(loader)).batch(step), whole.batch(step)) for step in range(3))
+    assert {int(shard) for shard in loader.corpus.index.shard} == {0, 1, 2}
+    loader.batch(0), loader.batch(1)
+    assert loader.corpus.sets[0]._reader.cache_info().currsize == 1
+    assert before is None or len(list(Path("/proc/self/fd").iterdir())) <= before + 2  # one of each loader
 
 
 def test_crops_start_on_the_grid_and_lose_their_text(mixed_set):
@@ -179,7 +225,7 @@ def test_mixture(tmp_path, mixed_set, clip):
 
     class Data:
         path = f"{mixed_set},{other}=2"
-        buckets, batch_frames, max_batch, crop, workers, prefetch = BUCKETS, 600, 64, False, 0, 2
+        buckets, align, batch_frames, max_batch, crop, workers, prefetch = BUCKETS, 15, 600, 64, False, 0, 2
 
     loader = open_loader(Data, seed=0)
     assert len(loader.corpus) == 30 and loader.corpus.index.id(24) == "other0"

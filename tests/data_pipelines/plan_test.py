@@ -1,8 +1,11 @@
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import plan_size
 from data_pipelines.index import AUDIO, MOTION, TEXT, Index, join, split_of
 from data_pipelines.plan import Plan, permute
 from jamflow_jax.errors import ConfigError, InputError
@@ -107,13 +110,72 @@ def test_mixture_weights():
         Plan(index, (15,), 75, starts=starts, weights=(1.0,))
 
 
+def test_a_number_of_buckets_is_chosen_for_each_mix():
+    """On the lengths of all splits, so that held-out clips fit; a heavy data set draws the edges."""
+    lengths = [20, 31, 44, 100] * 9 + [15, 200]
+    index = make_index(lengths, [AUDIO, AUDIO | MOTION][0:1] * 36 + [AUDIO | MOTION] * 2)
+    index.split[3] = 1
+    plan = Plan(index, 3, 600, seed=2)
+    assert [(bucket.frames, bucket.mix) for bucket in plan.buckets] == [
+        (15, 3), (210, 3), (30, AUDIO), (45, AUDIO), (105, AUDIO)
+    ]  # fmt: skip
+    padded = 9 * 30 + 18 * 45 + 8 * 105 + 15 + 210
+    assert plan.padding == pytest.approx(1 - (sum(lengths) - 100) / padded)
+    assert next(plan.of_split("validation").fixed())[0] == 105
+    assert {bucket.frames for bucket in Plan(index, 3, 256, align=32, crop=True).buckets} <= {32, 64, 128, 224}
+    assert Plan(index, 1, 240, multiple=2, crop=True).shapes == [(105, 2), (120, 2)]
+    with pytest.raises(ConfigError, match="set data.crop"):
+        Plan(index, 1, 240, multiple=2)
+    both, starts = join([make_index([20] * 20 + [70] * 5), make_index([44] * 9)])
+    for weight, edges in ((1, [30, 75]), (2, [45, 75])):
+        assert [b.frames for b in Plan(both, 2, 600, starts=starts, weights=(1, weight)).buckets] == edges
+
+
+def test_a_plan_that_leaves_a_device_without_examples_is_refused():
+    """In mixtures and held-out splits too: what is short is filled up, every batch divides among the devices."""
+    index, starts = join([make_index([10] * 5, AUDIO, prefix="a"), make_index([50], MOTION, split="validation", prefix="b")])
+    plan = Plan(index, (15, 60), 240, multiple=4, starts=starts, weights=(0.1, 1.0))
+    for made in (plan, plan.of_split("validation")):
+        assert all(len(made.batch(step)[1]) % 4 == 0 for step in range(3))
+        assert all(len(ids) % 4 == len(weight) % 4 == 0 for _, ids, weight in made.fixed())
+    for split in ("train", "validation"):
+        with pytest.raises(ConfigError, match="would hold .* clips.*need 17"):
+            Plan(index, (15, 60), 240, split=split, multiple=17, starts=starts)
+
+
+@pytest.mark.parametrize("hosts", [2, 4, 8])
+def test_the_plan_is_the_same_with_more_accumulation_or_hosts_where_sizes_agree(hosts):
+    """The batch is global: `multiple` rounds its size and decides nothing else."""
+    index = make_index(np.arange(1, 300) % 60 + 1)
+    one, many = Plan(index, (30, 60), 960, seed=1), Plan(index, (30, 60), 960, seed=1, multiple=hosts)
+    assert all((one.batch(step)[1] == many.batch(step)[1]).all() for step in (0, 1, 99, 10**6))
+
+
+def test_an_opened_index_and_its_plan_travel_light(tmp_path):
+    """What worker processes are sent does not grow with the clips; they map the file and come to the same plan."""
+    sizes = []
+    for clips in (100, 4000):
+        folder = tmp_path / str(clips)
+        folder.mkdir()
+        make_index(np.arange(clips) % 60 + 1).save(folder / "index.npz")
+        index, starts = join([Index.load(folder), Index.load(folder, "f" * 64)])
+        plan = Plan(index, 3, 600, seed=3, starts=starts, weights=(1.0, 0.5))
+        sent = pickle.dumps(plan)
+        again = pickle.loads(sent)
+        sizes.append(len(sent))
+        assert again.fingerprint() == plan.fingerprint()
+        assert all((again.batch(step)[1] == plan.batch(step)[1]).all() for step in range(20))
+        assert not any(array.flags.owndata for array in (index.parts[0].row, index.parts[0].names))
+    assert sizes[0] == pytest.approx(sizes[1], abs=40) and max(sizes) < 2_000
+
+
 def test_fixed_batches_cover_the_split_once():
     index = make_index([10] * 11 + [40] * 3)
-    whole = Plan(index, (15, 60), 60, seed=3).fixed()
+    whole = list(Plan(index, (15, 60), 60, seed=3).fixed())
     assert [(t, len(i)) for t, i, _ in whole] == [(15, 4)] * 3 + [(60, 1)] * 3
     counted = np.concatenate([ids[weight > 0] for _, ids, weight in whole])
     assert counted.tolist() == list(range(14))
-    assert len(Plan(index, (15, 60), 60).fixed(2)) == 2
+    assert [t for t, _, _ in Plan(index, (15, 60), 60).fixed(2)] == [15, 60]
 
 
 def test_split_by_hash_is_stable_and_about_right():
@@ -133,3 +195,22 @@ def test_index_saves_the_same_bytes_and_loads_back(tmp_path):
     assert make_index([3, 4, 6]).fingerprint() != index.fingerprint()
     with pytest.raises(InputError, match="no readable index"):
         Index.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("column", ["length", "flags", "split"])
+def test_rot_in_what_is_planned_with_is_found_when_the_index_is_opened(tmp_path, column):
+    make_index(np.arange(100, 400)).save(tmp_path / "index.npz")
+    data = bytearray((tmp_path / "index.npz").read_bytes())
+    data[data.index(f"{column}.npy".encode()) + 300] ^= 1
+    (tmp_path / "index.npz").write_bytes(data)
+    with pytest.raises(InputError, match=f"index.npz: no readable index .*Bad CRC-32.*{column}"):
+        Index.load(tmp_path)
+    (tmp_path / "index.npz").write_bytes(data[:500])
+    with pytest.raises(InputError, match="no readable index .*not a zip file"):
+        Index.load(tmp_path)
+
+
+@pytest.mark.slow
+def test_forty_million_clips_start_within_half_a_minute_and_two_gib(tmp_path):
+    assert plan_size.main(["--out", str(tmp_path)]) == 0
+    (tmp_path / "index.npz").unlink()  # 1.6 GB

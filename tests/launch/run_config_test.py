@@ -21,6 +21,11 @@ def test_overrides_are_read_by_the_field_type():
     assert config.init.audio == "none"  # a text field takes any text
 
 
+@pytest.mark.parametrize("text, value", [("12", 12), ("360,", (360,)), ("(240, 480)", (240, 480))])
+def test_a_number_of_buckets_or_a_list_of_them(text, value):
+    assert run_config.load(GRID, [f"--config.data.buckets={text}"]).data.buckets == value
+
+
 @pytest.mark.parametrize("words, said", [
     (["--config.optim.lrr=1"], r"config\.optim\.lrr: no such field, did you mean 'lr'"),
     (["--config.optim.lr=fast"], r"config\.optim\.lr: expected float, got 'fast'"),
