@@ -68,7 +68,7 @@ def train(config, workdir: Path) -> int:
     say(f"devices: {len(jax.devices())} x {jax.devices()[0].device_kind} ({shape})")
     for line in filled:
         say(line)
-    say(f"model: stage {config.stage}, parameters:")
+    say(f"model: stage {config.stage}, {config.model.motion.attention} attention, parameters:")
 
     # --- train
     def write():

@@ -12,12 +12,13 @@ with one softmax over the union. All distances are whole ticks of 1/375 s (mel f
     audio j,  motion i    15 i <= 4 j + w   and   15 i + 15 > 4 j - w      (one relation, read in both directions)
     audio j,  audio j'    4 |j - j'| <= w
 
-This file holds the dense float32 form, the oracle that faster backends are tested against.
+This file holds the dense form with float32 logits, the oracle that faster ones are tested against; `backends.py` lists them.
 """
 from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model.config import WindowConfig
@@ -25,6 +26,7 @@ from jamflow_jax.timeline import MEL_TICKS, MOTION_TICKS, motion_frames, window_
 
 QKV = tuple[Float[Array, "B T H K"], Float[Array, "B T H K"], Float[Array, "B T H K"]]
 Window = Fraction | None
+Ticks = Array | np.ndarray  # of 1/375 s
 
 
 def attend(
@@ -101,21 +103,28 @@ def joint_attention(
 
 def band(frames: int, ticks: int, window: Window) -> Bool[Array, "1 T T"]:
     """Which keys of its own stream each row sees: |i - j| * ticks <= window."""
-    if window is None:
-        return jnp.ones((1, frames, frames), bool)
     position_T = jnp.arange(frames) * ticks
-    inclusive, _ = window_ticks(window)
-    return (jnp.abs(position_T[:, None] - position_T[None, :]) <= inclusive)[None]
+    return near(position_T, position_T, window)[None]
 
 
 def cross_band(frames_a: int, frames_m: int, window: Window) -> Bool[Array, "1 T M"]:
     """Which (mel frame, motion frame) pairs see one another: the motion frame overlaps [t - window, t + window]."""
+    return overlapping(MEL_TICKS * jnp.arange(frames_a), MOTION_TICKS * jnp.arange(frames_m), window)[None]
+
+
+def near(row_T: Ticks, key_S: Ticks, window: Window) -> Bool[Array, "T S"]:
+    """Frames of one stream, by their ticks (NumPy or JAX): those not further apart than the window."""
+    apart_TS = abs(row_T[:, None] - key_S[None, :])
+    return apart_TS >= 0 if window is None else apart_TS <= window_ticks(window)[0]
+
+
+def overlapping(mel_T: Ticks, motion_M: Ticks, window: Window) -> Bool[Array, "T M"]:
+    """Mel and motion frames, by the tick a mel frame sits at and the tick a motion frame starts at."""
+    ahead_TM = motion_M[None, :] - mel_T[:, None]
     if window is None:
-        return jnp.ones((1, frames_a, frames_m), bool)
+        return abs(ahead_TM) >= 0
     inclusive, exclusive = window_ticks(window)
-    mel_T1 = MEL_TICKS * jnp.arange(frames_a)[:, None]
-    start_1M = MOTION_TICKS * jnp.arange(frames_m)[None, :]
-    return ((start_1M - mel_T1 <= inclusive) & (mel_T1 - start_1M - MOTION_TICKS <= exclusive))[None]
+    return (ahead_TM <= inclusive) & (-ahead_TM - MOTION_TICKS <= exclusive)
 
 
 def valid_frames(length_B: Int[Array, "B"] | None, frames: int) -> Bool[Array, "B T"] | None:

@@ -9,6 +9,7 @@ from typing import Literal
 from jamflow_jax.timeline import MEL_BINS
 
 RopeAlignment = Literal["time", "length", "none"]
+Attention = Literal["dense", "banded"]
 Remat = Literal["none", "full", "dots", "attention"]
 
 
@@ -26,6 +27,7 @@ class TrunkConfig:
     long_skip: bool = False
     dropout: float = 0.0  # after the attention output and inside the feed-forward; F5-TTS trains with 0.1
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters are float32
+    attention: Attention = "banded"  # how attention is computed, not what: see backends.py
     remat: Remat = "none"  # what the backward pass recomputes per layer
     scan: bool = True  # one compiled layer scanned over the stack; False: unrolled, for debugging and FLOP counts
 
@@ -90,7 +92,7 @@ class JamFlowConfig:
     windows: WindowConfig = WindowConfig()
 
     def __post_init__(self):
-        for name in ("depth", "heads", "head_dim"):
+        for name in ("depth", "heads", "head_dim", "attention"):
             a, m = getattr(self.audio, name), getattr(self.motion, name)
             if a != m:
                 raise ValueError(f"joint attention needs streams alike: audio.{name} is {a}, motion.{name} is {m}")

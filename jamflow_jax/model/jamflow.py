@@ -11,7 +11,7 @@ from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from jamflow_jax.model.attention import joint_attention
+from jamflow_jax.model.backends import BACKENDS
 from jamflow_jax.model.blocks import Block, apply_layers, layer_keys
 from jamflow_jax.model.config import JamFlowConfig
 from jamflow_jax.model.streams import AudioDiT, MotionDiT
@@ -84,6 +84,7 @@ class JamFlow(nn.Module):
 
         c = self.config
         block_a, block_m = Block(c.audio, parent=None), Block(c.motion, parent=None)
+        joint_attention = BACKENDS[c.audio.attention].joint_attention
 
         def joint_layer(carry, params, index):
             (x_a, x_m), (params_a, params_m) = carry, params

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
-from jamflow_jax.model.attention import self_attention, valid_frames
+from jamflow_jax.model.attention import valid_frames
+from jamflow_jax.model.backends import BACKENDS
 from jamflow_jax.model.blocks import Block, Stack, apply_layers, layer_keys, modulate
 from jamflow_jax.model.config import AudioConfig, MotionConfig, TrunkConfig
 from jamflow_jax.model.embeddings import InputEmbedding, TextEmbedding, TimeEmbedding
@@ -35,7 +36,7 @@ class Hidden(nn.Module):
 
     def advance(self, x_BTD, emb_BD, table: Rope, valid_BT, keys_B=None, start: int = 0, stop: int | None = None):
         """Applies layers start..stop-1 with attention within the stream."""
-        block = Block(self.config, parent=None)
+        block, self_attention = Block(self.config, parent=None), BACKENDS[self.config.attention].self_attention
 
         def layer(x_BTD, params, index):
             qkv, modulation = block.apply({"params": params}, x_BTD, emb_BD, table, method="before")

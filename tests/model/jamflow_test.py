@@ -73,6 +73,14 @@ def test_with_joint_attention_off_the_streams_are_the_single_models_exactly(para
     np.testing.assert_array_equal(v_motion, alone)
 
 
+def test_every_backend_gives_the_same_velocities(params):
+    audio, motion = inputs(frames=120)  # long enough for bands
+    length = jnp.array([120, 91])
+    dense, banded = (run(variant(attention=name), params, audio, motion, length) for name in ("dense", "banded"))
+    for a, b in zip(dense, banded):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
 def test_alpha_off_is_no_joint_attention_for_that_stream_and_that_example(params):
     audio, motion = inputs()
     off, on = jnp.array([False, True]), jnp.array([True, True])

@@ -1,0 +1,169 @@
+"""Attention in bands: the numbers of attention.py, at a cost linear in the clip's length wherever a window is finite.
+
+Time is cut into blocks of 60 g ticks, 15 g mel frames or 4 g motion frames. If a window reaches no further than a block, rows of
+block n see keys of blocks n - 1, n, n + 1 only, whatever their streams:
+
+    (1)  logits_n = q_n [k_{n-1} k_n k_{n+1}]^T,  under one small mask that is the same for every block
+    (2)  infinite windows (audio rows, audio keys): logits_n = q_n k^T over all keys
+    (3)  o = sum_p e^(logits_p - m) v_p / sum_p e^(logits_p - m) over the parts p of a row, its own stream's keys and the other's,
+         with m the largest logit of all parts
+
+so that no array of all motion rows times all keys exists, nor one of all audio rows times all motion keys.
+"""
+import dataclasses
+from fractions import Fraction
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jamflow_jax.model import attention
+from jamflow_jax.model.attention import QKV, Window, near, overlapping, valid_frames
+from jamflow_jax.model.config import WindowConfig
+from jamflow_jax.timeline import CROP_MEL, MEL_TICKS, MOTION_TICKS, TICKS_PER_SECOND, motion_frames
+
+GRID = CROP_MEL * MEL_TICKS  # ticks of 0.16 s, where mel and motion frames meet
+LEAST = 2  # grid steps of a block at least: smaller products are not worth their overhead
+
+
+def self_attention(
+    qkv: QKV, valid_BT: Bool[Array, "B T"] | None = None, window: Window = None, ticks: int = MEL_TICKS
+) -> Float[Array, "B T H K"]:
+    """`attention.self_attention`."""
+    q, k, v = qkv
+    blocks = Blocks.of(q.shape[1] * ticks, window)
+    if blocks is None:
+        return attention.self_attention(qkv, valid_BT, window, ticks)
+    return _attend(blocks, q, ticks, [_keys(blocks, k, v, (ticks, ticks), window, valid_BT)])
+
+
+def joint_attention(
+    audio: QKV,
+    motion: QKV,
+    window: WindowConfig,
+    length_B: Int[Array, "B"] | None = None,
+    joint_audio_B: Bool[Array, "B"] | None = None,
+    joint_motion_B: Bool[Array, "B"] | None = None,
+) -> tuple[Float[Array, "B T H K"], Float[Array, "B M H K"]]:
+    """`attention.joint_attention`."""
+    (q_a, k_a, v_a), (q_m, k_m, v_m) = audio, motion
+    frames_a, frames_m, w = q_a.shape[1], q_m.shape[1], window
+    total = max(frames_a * MEL_TICKS, frames_m * MOTION_TICKS)
+    blocks = Blocks.of(total, w.motion_motion, w.motion_audio, w.audio_motion, w.audio_audio)
+    if blocks is None:
+        return attention.joint_attention(audio, motion, window, length_B, joint_audio_B, joint_motion_B)
+    valid_a = valid_frames(length_B, frames_a)
+    valid_m = valid_frames(None if length_B is None else motion_frames(length_B), frames_m)
+    a, m = MEL_TICKS, MOTION_TICKS
+    widened_a, widened_m = (None if w.keep_when_alone else joint_B for joint_B in (joint_audio_B, joint_motion_B))
+    return (
+        _attend(blocks, q_a, a, [
+            _keys(blocks, k_a, v_a, (a, a), w.audio_audio, valid_a, widened_B=widened_a),
+            _keys(blocks, k_m, v_m, (a, m), w.audio_motion, valid_m, on_B=joint_audio_B),
+        ]),
+        _attend(blocks, q_m, m, [
+            _keys(blocks, k_m, v_m, (m, m), w.motion_motion, valid_m, widened_B=widened_m),
+            _keys(blocks, k_a, v_a, (m, a), w.motion_audio, valid_a, on_B=joint_motion_B),
+        ]),
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks:
+    """Time in `count` blocks of `size` grid steps."""
+
+    size: int
+    count: int
+
+    @classmethod
+    def of(cls, ticks: int, *windows: Window) -> "Blocks | None":
+        """Blocks as long as the longest window for which three of them are shorter than the clip; None: there is none."""
+        sizes = [max(LEAST, _grid_steps(window)) for window in windows if window is not None]
+        sizes = [size for size in sizes if 3 * size * GRID < ticks]
+        return cls(max(sizes), -(-ticks // (max(sizes) * GRID))) if sizes else None
+
+    def reach(self, window: Window) -> bool:
+        """Whether rows see keys of neighbouring blocks only."""
+        return window is not None and _grid_steps(window) <= self.size
+
+    def cut(self, x: Array, ticks: int) -> Array:
+        """[B, T, ...] -> [B, N, frames of a block, ...], with zeros behind the end."""
+        frames = self.size * GRID // ticks
+        x = jnp.pad(x, ((0, 0), (0, self.count * frames - x.shape[1]), *((0, 0),) * (x.ndim - 2)))
+        return x.reshape(x.shape[0], self.count, frames, *x.shape[2:])
+
+    def neighbourhoods(self, x: Array, ticks: int) -> Array:
+        """[B, T, ...] -> [B, N, frames of three blocks, ...]: each block between the one before and the one after."""
+        x = jnp.pad(self.cut(x, ticks), ((0, 0), (1, 1), *((0, 0),) * (x.ndim - 1)))
+        return jnp.concatenate([x[:, i : i + self.count] for i in range(3)], axis=2)
+
+
+class Keys(NamedTuple):
+    """Keys and values of one stream for the rows of one: of all frames, or of each block's neighbourhood (N)."""
+
+    k: Float[Array, "B *N S H K"]
+    v: Float[Array, "B *N S H K"]
+    mask: Bool[Array, "b n q S"] | None  # of rows q of block n
+
+
+def _keys(blocks: Blocks, k, v, ticks: tuple[int, int], window: Window, valid_BS, on_B=None, widened_B=None) -> Keys:
+    """`ticks`: of the rows' and the keys' frames. Where `on_B` is False nothing is seen, where `widened_B` is, everything."""
+    rows, keys = ticks
+    if blocks.reach(window) and widened_B is None:
+        step = blocks.size * GRID
+        seen_QS = _relation(np.arange(0, step, rows), np.arange(-step, 2 * step, keys), ticks, window)
+        there_BT = jnp.ones((1, k.shape[1]), bool) if valid_BS is None else valid_BS
+        mask = seen_QS & blocks.neighbourhoods(there_BT, keys)[:, :, None]
+        k, v = (blocks.neighbourhoods(part, keys) for part in (k, v))
+    else:
+        mask = None
+        if window is not None:
+            position_R = rows * jnp.arange(blocks.count * blocks.size * GRID // rows)
+            mask = blocks.cut(_relation(position_R, keys * jnp.arange(k.shape[1]), ticks, window)[None], rows)
+            if widened_B is not None:
+                mask |= ~widened_B[:, None, None, None]
+        if valid_BS is not None:
+            valid = valid_BS[:, None, None]
+            mask = valid if mask is None else mask & valid
+    if on_B is not None:
+        mask = on_B[:, None, None, None] if mask is None else mask & on_B[:, None, None, None]
+    return Keys(k, v, mask)
+
+
+def _relation(row_T, key_S, ticks: tuple[int, int], window: Window):
+    """Which rows see which keys, by their ticks."""
+    if ticks == (MOTION_TICKS, MEL_TICKS):
+        return overlapping(key_S, row_T, window).T
+    return (near if ticks[0] == ticks[1] else overlapping)(row_T, key_S, window)
+
+
+def _attend(blocks: Blocks, q_BTHK, ticks: int, parts: list[Keys]) -> Float[Array, "B T H K"]:
+    """(3), with float32 logits. A row that may see no key gives zeros."""
+    q = blocks.cut(q_BTHK * q_BTHK.shape[-1] ** -0.5, ticks)
+    masks = [None if part.mask is None else part.mask[:, None] for part in parts]  # [b, 1, n, q, S]
+    logits = [
+        jnp.einsum(f"bnqhk,b{_n(part)}shk->bhnqs", q, part.k, preferred_element_type=jnp.float32) for part in parts
+    ]
+    lowest = jnp.finfo(jnp.float32).min  # finite: with -inf a row without keys is 0/0, and its gradient poisons the batch
+    logits = [x if mask is None else jnp.where(mask, x, lowest) for x, mask in zip(logits, masks)]
+    highest = jax.lax.stop_gradient(jnp.stack([x.max(-1) for x in logits]).max(0))[..., None]
+    weights = [jnp.exp(x - highest) for x in logits]
+    weights = [x if mask is None else jnp.where(mask, x, 0.0) for x, mask in zip(weights, masks)]
+    total = sum(x.sum(-1) for x in weights)
+    total = jnp.where(total > 0, total, 1.0)
+    out = sum(
+        jnp.einsum(f"bhnqs,b{_n(part)}shk->bnqhk", x.astype(part.v.dtype), part.v, preferred_element_type=jnp.float32)
+        for x, part in zip(weights, parts)
+    )
+    out = (out / jnp.moveaxis(total, 1, 3)[..., None]).astype(q_BTHK.dtype)
+    return out.reshape(out.shape[0], -1, *out.shape[3:])[:, : q_BTHK.shape[1]]
+
+
+def _n(part: Keys) -> str:
+    return "n" if part.k.ndim == 5 else ""
+
+
+def _grid_steps(window: Fraction) -> int:
+    return -(-window * TICKS_PER_SECOND // GRID)
