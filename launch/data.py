@@ -29,8 +29,8 @@ def _parser() -> Parser:
     parser.add_argument("--out", metavar="FILE", help="inspect: the page (default DIR/report.html)")
     parser.add_argument("--fast", action="store_true", help="verify: checksums alone, without decoding the records")
     parser.add_argument("--venv", metavar="DIR", help="setup: where to make it (default below ~/.cache/jamflow)")
-    parser.add_argument("--python", default=sys.executable, metavar="FILE", help="setup: which Python; MediaPipe 0.10.21 has wheels "
-                        "for 3.9 to 3.12 (default: this one)")  # fmt: skip
+    parser.add_argument("--python", default=sys.executable, metavar="FILE", help="setup: which Python; MediaPipe 0.10.21 has "
+                        "wheels for 3.9 to 3.12 (default: this one)")  # fmt: skip
     return parser
 
 

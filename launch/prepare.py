@@ -137,8 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--words-per-second", type=_span, metavar="LOW,HIGH", help="reject clips spoken slower or faster")
     parser.add_argument("--strict-text", action="store_true", help="reject clips with characters outside the vocabulary")
     parser.add_argument("--duplicates", choices=("off", "note", "reject"), default="off", help="of clips with the same sound")
-    parser.add_argument("--offset", choices=("off", "note", "reject"), default="off", help="of clips whose mouth is ahead of the sound "
-                        "or behind")  # fmt: skip
+    parser.add_argument("--offset", choices=("off", "note", "reject"), default="off", help="of clips whose mouth is ahead of "
+                        "the sound or behind")  # fmt: skip
     parser.add_argument("--speech-features", metavar="DIR", help="of this wav2vec2 or HuBERT model (a folder), in their own column")
     parser.add_argument("--speech-layer", type=int, default=-1, metavar="N", help="hidden state to take (default: the last)")
     parser.add_argument("--speech-python", metavar="FILE", help="a Python with torch and transformers (default: this one)")

@@ -28,7 +28,6 @@ from jamflow_jax.errors import InputError
 from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.text.tokenizer import Tokenizer
 
-
 READING, CHECKS = Reading(), Checks()
 
 
@@ -87,7 +86,7 @@ def prepare(
       beam: options of an Apache Beam pipeline that writes the shards instead, such as ["--runner=DirectRunner"]; its machines must
       see
         the files and `out` under the same names.
-      shard_examples: clips per shard; by default from 64 (of videos 8) to 1024, so that there are some 32 shards to share among workers.
+      shard_examples: clips per shard; by default from 64 (of videos 8) to 1024, so that there are some 32 shards to share.
       settings: validation, test, max_seconds, crop, keep_audio: see `build.build`.
 
     Returns:
