@@ -186,13 +186,16 @@ def _tfds(path: Path, unpacked: Path) -> Iterator[Row]:
         builder = tfds.builder_from_directory(name) if Path(name).exists() else tfds.builder(name, file_format="array_record")
         features = builder.info.features
         column = next((key for key in ("audio", "speech", "sound") if key in features), None)
-        rate = getattr(features.get(column), "sample_rate", None) or (builder.info.metadata or {}).get("sample_rate")
+        rate = getattr(features[column] if column else None, "sample_rate", None) or (builder.info.metadata or {}).get("sample_rate")
     except Exception as error:  # tfds has many
         raise InputError(f"{name}: no TFDS data set that can be read ({' '.join(str(error).split())[:200]})") from None
     if column is None or not rate:
         raise InputError(f"{name}: features {', '.join(features)}: an audio set has `audio` or `speech` with a sample rate")
     try:
         sources = {split: builder.as_data_source(split) for split in builder.info.splits}
+        [source[0] for source in sources.values() if len(source)]  # whether they can be decoded
+    except ModuleNotFoundError as error:  # tfds's own Audio feature
+        raise InputError(f"{name}: decoding it needs {error.name} too; pip install {error.name}") from None
     except Exception as error:
         raise InputError(f"{name}: no random access ({' '.join(str(error).split())[:150]}); prepare it as array_record") from None
     splits = {"train": "train", "validation": "validation", "dev": "validation", "test": "test"}
