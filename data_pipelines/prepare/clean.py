@@ -95,8 +95,8 @@ def trimmed(example: Example, depth: float) -> Example:
     speech = np.flatnonzero(level_W > np.percentile(level_W, 95) - depth)
     first = max(0.0, speech[0] * WINDOW / SAMPLE_RATE - MARGIN)
     end = (speech[-1] + 1) * WINDOW / SAMPLE_RATE + MARGIN
-    head = int(first * MOTION_FPS)
-    tail = max(head + 1, int(np.ceil(end * MOTION_FPS)))
+    head = int(round(first * MOTION_FPS, 6))
+    tail = max(head + 1, int(np.ceil(round(end * MOTION_FPS, 6))))
     if head == 0 and tail * FRAME >= len(example.audio):
         return example
     seconds = (head * FRAME + max(0, len(example.audio) - tail * FRAME)) / SAMPLE_RATE

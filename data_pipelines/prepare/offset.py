@@ -1,6 +1,6 @@
 """Does the mouth move with the sound? A linear ear is trained on the set itself and says by how many frames each clip is off.
 
-A ridge regression from log-mel (+-5 motion frames) to mouth opening is trained on one half of at most CLIPS clips and applied to
+A ridge regression from log-mel in 20 bands (+-5 motion frames) to mouth opening is trained on one half of at most CLIPS clips and applied to
 the other half and to the rest, and the other way round, so that no clip is judged by itself. For a clip, with prediction p and
 opening y,
 
@@ -8,7 +8,7 @@ opening y,
 
 positive: the mouth is late. A clip is out of step when |lag| >= TOLERANCE frames, r(lag) >= HEARD and r(lag) - r(0) >= MARGIN;
 where the linear ear hears too little (HEARD), nothing is said. A lag that most clips share is a fault of the recording, not of a
-clip: it is in the summary, and in every clip's note. On GRID, 98.5 % of clips put the peak within one frame of the truth.
+clip: it is in the summary, and in every clip's note. Over GRID's 900 clips 97.8 % of the peaks lie within one frame of 0, median r(0) 0.83.
 """
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -23,9 +23,10 @@ from jamflow_jax.motion import convert
 from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.motion.space import get as get_space
 
-REACH, TOLERANCE = 12, 2  # motion frames: 0.48 s, 0.08 s
+REACH, TOLERANCE = 12, 3  # motion frames: 0.48 s, 0.12 s
 HEARD, MARGIN = 0.4, 0.1  # of correlation
 CLIPS, FEWEST = 400, 8  # that the ear is trained on
+BANDS = 20  # of five mel bins: 220 weights to solve for instead of 1,100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,8 @@ def check(rows: Sequence[dict], record: Callable[[dict], Record], space: MotionS
 
     def clip(row: dict) -> Clip:
         held = record(row)
-        return Clip(held.id, held.mel.astype(np.float32), lips(held.motion)[:, 0])
+        mel_TF = held.mel.astype(np.float32)
+        return Clip(held.id, mel_TF.reshape(len(mel_TF), BANDS, -1).mean(2), lips(held.motion)[:, 0])
 
     if len(rows) < FEWEST:
         return Steps({"clips": 0, "why": f"{len(rows)} clips with sound and motion; {FEWEST} are needed"}, {})
