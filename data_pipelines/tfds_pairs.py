@@ -1,10 +1,12 @@
-"""`jamflow_pairs`: a prepared data set as TFDS sees it, so that tools that read TFDS can read it too (extra `tfds`; no TensorFlow needed).
+"""`jamflow_pairs`: a prepared data set as TFDS sees it, so that tools that read TFDS can read it too (extra `tfds`; no TensorFlow
+needed).
 
     from data_pipelines.tfds_pairs import jamflow_pairs
     source = jamflow_pairs("data/mine").as_data_source("pairs")      # random access: id, length, mel, motion, text, speaker, extra
 
-TFDS reads the same shards: two JSON files beside them (dataset_info.json, features.json) say what they hold. They are made when first
-asked for. TFDS's one split is `pairs` (`all` is a word of its own there), in shard order: a clip's own split is a column of index.npz, and `positions` gives the places of one.
+TFDS reads the same shards: two JSON files beside them (dataset_info.json, features.json) say what they hold. They are made when
+first asked for. TFDS's one split is `pairs` (`all` is a word of its own there), in shard order: a clip's own split is a column of
+index.npz, and `positions` gives the places of one.
 """
 from pathlib import Path
 
@@ -43,7 +45,7 @@ def write_metadata(data: DataSet) -> None:
     features = tfds.features
     lengths = _shard_lengths(data)
     if not all(lengths):
-        raise InputError(f"{data.path}: shard {lengths.index(0)} is empty, which TFDS cannot number; prepare the usable clips alone")
+        raise InputError(f"{data.path}: shard {lengths.index(0)} is empty, which TFDS cannot count; prepare the usable clips alone")
     folder = data.path / "shards"
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder, template="data-{SHARD_INDEX}.{FILEFORMAT}", dataset_name=NAME, split=SPLIT, filetype_suffix="array_record"
@@ -57,7 +59,7 @@ def write_metadata(data: DataSet) -> None:
             "extra": features.Text(), "mel": features.Tensor(shape=(None, MEL_BINS), dtype=np.float16, encoding="bytes"),
             "motion": features.Tensor(shape=(None, len(data.space.dims)), dtype=np.float32, encoding="bytes"),
         }),
-        description="Speech (log-mel, 93.75 frames a second) and facial motion (25 frames a second) with text: JAM-Flow training pairs.",
+        description="Pairs of speech (log-mel, 93.75 frames a second) and facial motion (25 frames a second), with text.",
     )  # fmt: skip
 
 

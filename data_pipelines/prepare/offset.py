@@ -1,14 +1,15 @@
 """Does the mouth move with the sound? A linear ear is trained on the set itself and says by how many frames each clip is off.
 
-A ridge regression from log-mel in 20 bands (+-5 motion frames) to mouth opening is trained on one half of at most CLIPS clips and applied to
-the other half and to the rest, and the other way round, so that no clip is judged by itself. For a clip, with prediction p and
-opening y,
+A ridge regression from log-mel in 20 bands (+-5 motion frames) to mouth opening is trained on one half of at most CLIPS clips and
+applied to the other half and to the rest, and the other way round, so that no clip is judged by itself. For a clip, with
+prediction p and opening y,
 
     r(k) = Pearson(p[i], y[i + k]),  |k| <= REACH;     lag = argmax r
 
 positive: the mouth is late. A clip is out of step when |lag| >= TOLERANCE frames, r(lag) >= HEARD and r(lag) - r(0) >= MARGIN;
 where the linear ear hears too little (HEARD), nothing is said. A lag that most clips share is a fault of the recording, not of a
-clip: it is in the summary, and in every clip's note. Over GRID's 900 clips 97.8 % of the peaks lie within one frame of 0, median r(0) 0.83.
+clip: it is in the summary, and in every clip's note. Over GRID's 900 clips 97.8 % of the peaks lie within one frame of 0, median
+r(0) 0.83.
 """
 import dataclasses
 from collections.abc import Callable, Sequence

@@ -214,14 +214,13 @@ def _tfds(path: Path, unpacked: Path) -> Iterator[Row]:
                 partial.replace(target)
             row = {"id": f"{split}/{number:07d}", "audio": str(target.absolute())}
             row |= {"split": known} if (known := splits.get(split.split("_")[0].split("-")[0])) else {}
-            row |= {field: said for field in ("text", "speaker") if (said := _words(item, field, builder.info.features))}
+            row |= {field: said for field in ("text", "speaker") if (said := _words(item, field))}
             yield place, row, unpacked
 
 
-def _words(item: dict, field: str, features) -> str | None:
-    key = next((key for key in ({"text": ("text", "text_normalized", "transcript"), "speaker": ("speaker", "speaker_id")}[field])
-                if key in item), None)  # fmt: skip
-    value = item.get(key)
+def _words(item: dict, field: str) -> str | None:
+    keys = {"text": ("text", "text_normalized", "transcript"), "speaker": ("speaker", "speaker_id")}[field]
+    value = next((item[key] for key in keys if key in item), None)
     return value.decode() if isinstance(value, bytes) else str(value) if value is not None else None
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from data_pipelines.dataset import DataSet
-from data_pipelines.index import SPEECH
+from data_pipelines.index import SPEECH, Index
 from data_pipelines.prepare.build import sha256
 from jamflow_jax.errors import InputError
 
@@ -42,7 +42,7 @@ def verify(directory: str | Path, decode: bool = True) -> Result:
         if found != digest:
             result.damage.append(f"{path}: SHA-256 {found[:12]}... where dataset.json states {digest[:12]}...")
             bad.add(name)
-    if data.index.fingerprint() != data.meta["fingerprint"]:
+    if Index.load(data.path).fingerprint() != data.meta["fingerprint"]:
         result.damage.append(f"{data.path}/index.npz: it is not the index dataset.json was written with")
     result.of = len(data)
     for i in range(len(data)):

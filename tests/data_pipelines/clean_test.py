@@ -34,8 +34,9 @@ def spoken(seconds: float, *pauses: tuple[float, float], rate: int = 24_000, pea
 
 def test_silence_is_trimmed_from_everything_at_once():
     frames = np.arange(50)
-    example = Example("a", spoken(2.0, (0, 0.5), (1.6, 2.0)), np.stack([frames, frames], 1).astype(np.float32), "hi",
-                      speech=frames[:, None].astype(np.float32), extra={"words": [[0.5, 1.6, "hi"], [0.0, 0.2, "sil"]], "take": 1})  # fmt: skip
+    extra = {"words": [[0.5, 1.6, "hi"], [0.0, 0.2, "sil"]], "take": 1}
+    count = frames[:, None].astype(np.float32)
+    example = Example("a", spoken(2.0, (0, 0.5), (1.6, 2.0)), np.repeat(count, 2, 1), "hi", speech=count, extra=extra)
     cleaned = Cleaning(trim=30.0)(example)
     assert len(cleaned.audio) == 960 * 34 and cleaned.motion[:, 0].tolist() == list(range(9, 43))
     assert cleaned.speech[0, 0] == 9 and cleaned.extra == {"words": [[0.14, 1.24, "hi"]], "take": 1}
@@ -74,7 +75,8 @@ def test_long_recordings_are_cut_on_pauses(tmp_path):
     soundfile.write(tmp_path / "long.wav", spoken(8.0, *pauses), 24_000)
     said = [[0.0, 1.5, "one"], [2.0, 3.8, "two"], [4.2, 6.0, "three"], [6.3, 8.0, "four"]]
     line = {"audio": "long.wav", "text": "one two three four", "words": said}
-    (tmp_path / "m.jsonl").write_text(json.dumps(line) + "\n" + json.dumps({"id": "b", "audio": "long.wav", "text": "x", "end": 2.0}))
+    short = {"id": "b", "audio": "long.wav", "text": "x", "end": 2.0}
+    (tmp_path / "m.jsonl").write_text(json.dumps(line) + "\n" + json.dumps(short))
     report = prepare(tmp_path / "m.jsonl", tmp_path / "set", LIPS, segment=True, max_seconds=3.0)
     data = DataSet(tmp_path / "set")
     assert report.exit_code == 0 and data.index.ids() == ["long-0000", "long-0001", "long-0002", "long-0003", "b"]
@@ -142,8 +144,8 @@ def test_speech_features_of_a_tiny_model(tmp_path):
     transformers = pytest.importorskip("transformers", reason="speech features need transformers (extra speech)")
     torch.manual_seed(0)
     config = transformers.Wav2Vec2Config(
-        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, conv_dim=(8,) * 7, num_conv_pos_embeddings=4,
-        num_conv_pos_embedding_groups=2, vocab_size=8,
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, conv_dim=(8,) * 7, vocab_size=8,
+        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
     )  # fmt: skip
     model = transformers.Wav2Vec2Model(config).eval()
     model.save_pretrained(tmp_path / "model")

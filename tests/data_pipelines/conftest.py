@@ -89,8 +89,8 @@ def grey():
 
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory):
-    """Two seconds each; brightness 0.2 + 0.3 t. plain.mkv 25 fps, fast.mkv 50, wild.mkv at irregular times, late.mkv with sound from
-    0.2 s on, mute.mkv without sound, dark.mkv without a face, crowd.mkv with two in its second half, cut.mp4 broken off."""
+    """Two seconds each; brightness 0.2 + 0.3 t. plain.mkv 25 fps, fast.mkv 50, wild.mkv at irregular times, late.mkv with sound
+    from 0.2 s on, mute.mkv without sound, dark.mkv without a face, crowd.mkv with two in its second half, cut.mp4 broken off."""
     folder = tmp_path_factory.mktemp("videos") / "Gespräche und mehr"
     folder.mkdir()
     tone = 0.3 * np.sin(2 * np.pi * 300 * np.arange(32_000) / 16_000)

@@ -7,7 +7,6 @@ from data_pipelines.prepare.report import Rejected
 from data_pipelines.prepare.video_reader import frames, probe
 
 
-
 def brightness(picture: np.ndarray) -> float:
     return float(picture.mean()) / 255
 
