@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
         crop=args.crop,
         keep_audio=args.audio,
         workers=args.workers,
-        beam=None if args.beam is None else shlex.split(args.beam),
+        beam=None if args.beam is None else [f"--{word.lstrip('-')}" for word in shlex.split(args.beam)],
         shard_examples=args.shard_clips,
         overwrite=args.overwrite,
     )
@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="missing motion frames in a row that are interpolated (default %(default)s)")  # fmt: skip
     parser.add_argument("--no-audio", dest="audio", action="store_false", help="do not keep the sound itself, only its mel")
     parser.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes (default: all cores)")
-    parser.add_argument("--beam", metavar="OPTIONS", help="write the shards on a Beam runner: --runner=DirectRunner")
+    parser.add_argument("--beam", metavar="OPTIONS", help="write the shards on a Beam runner: runner=DirectRunner")
     parser.add_argument("--shard-clips", type=_positive_count, metavar="N", help="clips per shard (default: 64 to 1024)")
     parser.add_argument("--overwrite", action="store_true", help="replace the data set that is in DIR")
     return parser

@@ -1,6 +1,6 @@
 """The shards of a preparation on an Apache Beam runner: the same jobs, the same bytes.
 
-    jamflow prepare clips.jsonl --out /shared/data/mine --beam "--runner=FlinkRunner --flink_master=host:8081 ..."
+    jamflow prepare clips.jsonl --out /shared/data/mine --beam "runner=FlinkRunner flink_master=host:8081 ..."
 
 A job goes out whole and comes back as a file: what its shard holds is read from the shared folder, so a pipeline that is killed or
 whose bundles are tried again changes nothing.

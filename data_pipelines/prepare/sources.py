@@ -186,7 +186,8 @@ def _tfds(path: Path, unpacked: Path) -> Iterator[Row]:
         builder = tfds.builder_from_directory(name) if Path(name).exists() else tfds.builder(name, file_format="array_record")
         features = builder.info.features
         column = next((key for key in ("audio", "speech", "sound") if key in features), None)
-        rate = getattr(features[column] if column else None, "sample_rate", None) or (builder.info.metadata or {}).get("sample_rate")
+        stated = (builder.info.metadata or {}).get("sample_rate")
+        rate = getattr(features[column] if column else None, "sample_rate", None) or stated
     except Exception as error:  # tfds has many
         raise InputError(f"{name}: no TFDS data set that can be read ({' '.join(str(error).split())[:200]})") from None
     if column is None or not rate:

@@ -33,7 +33,7 @@ def copied(prepared, tmp_path):
 def test_inspect_says_and_shows_what_is_there(prepared, tmp_path, capsys):
     assert main(["inspect", str(prepared), "--out", str(tmp_path / "page.html")]) == 0
     printed, page = capsys.readouterr().out, (tmp_path / "page.html").read_text()
-    told = "clips        6", "speakers     2", "space        lips", "audio 5, motion 5", "rejected     too short 1", "shards       2"
+    told = "clips        6", "speakers     2", "space        lips", "audio 5, motion 5", "rejected     too short 1"
     shown = "speaker 1", "broken: 10 samples", "2 of 2 dimensions move", "&lt;b&gt;0&lt;/b&gt;", 'alt="mel spectrogram"', "opening"
     assert all(words in printed for words in told) and all(words in page for words in shown)
     assert "<b>0</b>" not in page and "http" not in page.replace("http://www.w3.org", "") and page.count("<figure>") >= 4
