@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
+from data_pipelines import remote
 from data_pipelines.index import MOTION, SPEECH, TEXT, Index, join
 from data_pipelines.record import Record, decode_audio, decode_speech
 from jamflow_jax.errors import InputError
@@ -35,7 +36,10 @@ class DataSet:
     """
 
     def __init__(self, directory: str | Path):
-        self.path = Path(directory)
+        try:
+            self.path, self.address = remote.opened(directory)
+        except OSError as error:
+            raise InputError(f"{directory}: no data set that can be read ({error.strerror})") from None
         try:
             meta = json.loads((self.path / "dataset.json").read_text())
         except FileNotFoundError:
@@ -85,6 +89,8 @@ class DataSet:
 
     def _row(self, column: str, i: int) -> bytes:
         shard, row = int(self.index.shard[i]), int(self.index.row[i])
+        if self.address:
+            remote.fetch(self.address, self.path, f"shards/{column}-{shard:05d}.array_record")
         reader = self._readers.get((column, shard))
         if reader is None:
             path = self.path / "shards" / f"{column}-{shard:05d}.array_record"

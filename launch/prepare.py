@@ -32,15 +32,16 @@ def main(argv: list[str]) -> int:
     from data_pipelines.prepare.report import Report
     from data_pipelines.prepare.run import prepare
     from data_pipelines.prepare.sources import rows
+    from data_pipelines.remote import address
     from jamflow_jax.errors import ConfigError, InputError
     from launch.data_page import write_data_page
 
     if args.validation + args.test >= 1:
         raise ConfigError(f"--validation {args.validation:g} and --test {args.test:g} leave nothing to train on")
     options = dict(_option(text) for text in args.space_option)
-    report = Report()
-    entries = checked(rows(args.source, args.kind, f"{args.out.rstrip('/')}.extracted", args.speaker), report)
-    extractor = _extractor(args, any(entry.video and not entry.motion for entry in entries))
+    report, cache = Report(), args.cache or _beside(args.out)
+    entries = checked(rows(args.source, args.kind, cache, args.speaker), report)
+    extractor = _extractor(args, cache, any(entry.video and not entry.motion for entry in entries))
     try:
         space, tokenizer = _space(args.space, options, entries, extractor), _tokenizer(args.tokenizer)
     except InputError as error:  # of an option, not of an input
@@ -72,11 +73,19 @@ def main(argv: list[str]) -> int:
         raise InputError(f"{args.source}: no usable clip, nothing was written")
     path = shlex.quote(args.out)
     print(f"{args.out}: ready; jamflow train --config configs/base.py --config.data.path={path} --workdir runs/first")
-    write_data_page(args.out)
+    if not address(args.out):
+        write_data_page(args.out)
     return report.exit_code
 
 
-def _extractor(args, needed: bool):
+def _beside(out: str) -> str:
+    """Where what was extracted is kept by default."""
+    from data_pipelines.remote import address, home
+
+    return str(home() / "extracted") if address(out) else f"{out.rstrip('/')}.extracted"
+
+
+def _extractor(args, cache: str, needed: bool):
     from data_pipelines.prepare import extractors
     from jamflow_jax.errors import ConfigError
 
@@ -84,7 +93,6 @@ def _extractor(args, needed: bool):
         return None
     if args.extractor is None:
         raise ConfigError("there are videos: name what reads their motion, --extractor mediapipe, or none for their sound alone")
-    cache = args.cache or f"{args.out.rstrip('/')}.extracted"
     return extractors.find(args.extractor, cache, args.extractor_env, one_face=args.one_face)
 
 

@@ -1,4 +1,5 @@
 """One entry's files -> one example: sound, motion, speech features, cut to its part of them and cleaned."""
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from data_pipelines.prepare.manifest import Entry
 from data_pipelines.prepare.motion_reader import read_motion
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.prepare.shards import FULL, Example, Settings
+from data_pipelines.remote import fetched
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.timeline import MOTION_FPS
@@ -54,7 +56,13 @@ def read_examples(entries: list[Entry], settings: Settings, reading: Reading) ->
 
 
 def read_example(entry: Entry, space: MotionSpace, reading: Reading, limit: float | None = None) -> Example:
-    """Reads the files of one entry, of more than `limit` seconds only a little more than that. Raises Rejected."""
+    """Reads the files of one entry, of more than `limit` seconds only a little more than that. Raises Rejected or OSError."""
+    with contextlib.ExitStack() as copies:
+        here = {name: copies.enter_context(fetched(getattr(entry, name))) for name in ("audio", "video", "motion", "speech")}
+        return _read(dataclasses.replace(entry, **here), space, reading, limit, entry.video)
+
+
+def _read(entry: Entry, space: MotionSpace, reading: Reading, limit: float | None, video: Path | None) -> Example:
     notes: list[str] = []
     audio = motion = speech = None
     start = Fraction(round(entry.start * MOTION_FPS), MOTION_FPS)  # on a motion frame
@@ -70,7 +78,7 @@ def read_example(entry: Entry, space: MotionSpace, reading: Reading, limit: floa
     if sound:
         audio, said = read_audio(sound, float(start), end)
         notes += said
-    motion, said = _motion(entry, space, reading, start, end)
+    motion, said = _motion(entry, space, reading, start, end, video)
     notes += said
     if entry.speech:
         speech = _cut(_speech(entry.speech), start, end, entry.speech)
@@ -79,7 +87,7 @@ def read_example(entry: Entry, space: MotionSpace, reading: Reading, limit: floa
     return Example(entry.id, audio, motion, entry.text, entry.speaker, entry.split, speech, entry.extra, tuple(notes))
 
 
-def _motion(entry: Entry, space: MotionSpace, reading: Reading, start: Fraction, end: float | None):
+def _motion(entry: Entry, space: MotionSpace, reading: Reading, start: Fraction, end: float | None, video: Path | None):
     if entry.motion:
         motion, notes = read_motion(
             entry.motion, space, entry.motion_key, entry.fps, entry.space, reading.max_gap, " (--max-gap)"
@@ -87,11 +95,11 @@ def _motion(entry: Entry, space: MotionSpace, reading: Reading, start: Fraction,
         return _cut(motion, start, end, entry.motion), notes
     if not (entry.video and reading.extractor):
         return None, []
-    path, notes = extract(reading.extractor, entry.video, float(start), end)
+    path, notes = extract(reading.extractor, entry.video, float(start), end, video)
     try:
         motion, said = read_motion(path, space, max_gap=reading.max_gap, longer_gaps=" (--max-gap)")
     except Rejected as error:  # it is the video that people know
-        raise Rejected(error.reason, str(error).replace(str(path), str(entry.video))) from None
+        raise Rejected(error.reason, str(error).replace(str(path), str(video))) from None
     return _cut(motion, Fraction(0), None if end is None else end - float(start), entry.video), notes + said
 
 

@@ -30,6 +30,7 @@ import numpy as np
 from data_pipelines.prepare import video_reader
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.prepare.worker import Worker, WorkerError
+from data_pipelines.remote import home, stamp
 from jamflow_jax.errors import ConfigError, InputError
 from jamflow_jax.motion.space import GRID_LANDMARKS
 
@@ -75,8 +76,7 @@ class Extractor:
 
 def environment(name: str) -> Path:
     """Where the environment of a known extractor is by default: below $JAMFLOW_HOME, else ~/.cache/jamflow."""
-    home = os.environ.get("JAMFLOW_HOME") or Path.home() / ".cache" / "jamflow"
-    return Path(home) / "extractors" / name
+    return home() / "extractors" / name
 
 
 def find(name: str, cache: str | Path, venv: str | Path | None = None, **options) -> Extractor:
@@ -107,13 +107,18 @@ def set_up(name: str, venv: str | Path | None = None, python: str = sys.executab
     return venv
 
 
-def extract(extractor: Extractor, path: Path, start: float = 0.0, end: float | None = None) -> tuple[Path, list[str]]:
+def extract(
+    extractor: Extractor, path: Path, start: float = 0.0, end: float | None = None, source: Path | None = None
+) -> tuple[Path, list[str]]:
     """(motion .npz of that part of the video, notes); read from the cache where it is there.
+
+    Args:
+      source: what `path` is a copy of.
 
     Raises:
       Rejected: no video, no face in it, several where one is wanted, a program that fails on it.
     """
-    name = hashlib.sha256(json.dumps(_identity(extractor, path, start, end)).encode()).hexdigest()[:32]
+    name = hashlib.sha256(json.dumps(_identity(extractor, source or path, start, end)).encode()).hexdigest()[:32]
     kept = Path(extractor.cache) / name[:2] / f"{name}.npz"
     facts = _facts(kept)
     if facts is None:
@@ -172,10 +177,9 @@ def _follow(faces: np.ndarray, last: np.ndarray | None) -> np.ndarray:
 
 def _identity(extractor: Extractor, path: Path, start: float, end: float | None) -> list:
     try:
-        about = os.stat(path)
+        return [*stamp(path), start, end, extractor.version, list(extractor.ids)]
     except OSError:
         raise Rejected("missing file", f"{path}: no such file") from None
-    return [str(Path(path).absolute()), about.st_size, about.st_mtime_ns, start, end, extractor.version, list(extractor.ids)]
 
 
 def _facts(kept: Path) -> dict | None:

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from data_pipelines.index import SPLITS
 from data_pipelines.prepare.report import Rejected, Report
+from data_pipelines.remote import address, fetched
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion.resample import frame_rate
 
@@ -64,7 +65,8 @@ FIELDS = tuple(field.name for field in dataclasses.fields(Entry) if field.name !
 def manifest_lines(path: Path) -> list[str]:
     """The lines of a manifest. Raises InputError when the file cannot be read."""
     try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
+        with fetched(path) as file:
+            return file.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise InputError(f"{path}: cannot read the manifest: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -140,7 +142,8 @@ def parse_row(fields: dict, number: int, base: Path) -> Entry:
     for name in ("words", "phonemes"):
         _times(name, fields.get(name, []))
     name = fields.get("id") or Path(sources[0]).stem
-    paths = {kind: base / fields[kind] for kind in ("audio", "motion", "video", "speech") if fields.get(kind)}
+    named = {kind: fields[kind] for kind in ("audio", "motion", "video", "speech") if fields.get(kind)}
+    paths = {kind: Path(place) if address(place) else base / place for kind, place in named.items()}
     fps = {"fps": frame_rate(fields["fps"])} if "fps" in fields else {}
     return Entry(**{**fields, "line": number, "id": name, **paths, **fps})
 

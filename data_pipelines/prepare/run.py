@@ -20,10 +20,11 @@ from data_pipelines.dataset import FORMAT
 from data_pipelines.prepare.build import SHARD_EXAMPLES, Checks, assemble, directory
 from data_pipelines.prepare.clip_reader import Reading, read_examples
 from data_pipelines.prepare.manifest import Entry, checked
-from data_pipelines.prepare.report import Report
+from data_pipelines.prepare.report import Rejected, Report
 from data_pipelines.prepare.segment import segments
 from data_pipelines.prepare.shards import Settings, Shard, finished, write_shard
 from data_pipelines.prepare.sources import rows
+from data_pipelines.remote import stamp, written
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.text.tokenizer import Tokenizer
@@ -46,8 +47,8 @@ class Job:
         extractor = self.reading.extractor and dataclasses.replace(self.reading.extractor, command=(), cache="")
         features = self.reading.features and dataclasses.replace(self.reading.features, python="")
         reading = dataclasses.replace(self.reading, extractor=extractor, features=features)
-        files = [path for entry in self.entries for path in (entry.audio, entry.motion, entry.video, entry.speech) if path]
-        content = (FORMAT, self.number, self.entries, self.settings, reading, [_stamp(path) for path in files])
+        files = [_stamp(path) for entry in self.entries for path in (entry.audio, entry.motion, entry.video, entry.speech) if path]
+        content = (FORMAT, self.number, self.entries, self.settings, reading, files)
         return hashlib.sha256(repr(content).encode()).hexdigest()
 
     def run(self) -> Shard:
@@ -109,7 +110,7 @@ def prepare(
     if isinstance(tokenizer, str):
         tokenizer = Tokenizer.from_texts((entry.text for entry in entries if entry.text), kind=tokenizer)
     chosen = Settings(space, tokenizer, **settings)
-    with directory(out, overwrite, keep=True) as partial:
+    with written(out, overwrite) as here, directory(here, overwrite, keep=True) as partial:
         fewest = 8 if reading.extractor else 64  # a video costs seconds, and all cores should have some
         shard_examples = shard_examples or min(max(-(-len(entries) // 32), fewest), SHARD_EXAMPLES)
         slices = [tuple(entries[i : i + shard_examples]) for i in range(0, len(entries), shard_examples)]
@@ -129,14 +130,15 @@ def _segments(entry: Entry, longest: float) -> list[Entry] | tuple[str, InputErr
         return segments(entry, longest)
     except InputError as error:
         return entry.id, error
+    except OSError as error:
+        return entry.id, Rejected("cannot be read", f"{error.filename or entry.id}: {error.strerror}")
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> tuple | None:
     try:
-        about = os.stat(path)
+        return stamp(path)
     except OSError:
         return None
-    return about.st_size, about.st_mtime_ns
 
 
 @contextlib.contextmanager

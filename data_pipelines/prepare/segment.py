@@ -14,6 +14,7 @@ from jaxtyping import Float
 from data_pipelines.prepare.manifest import Entry
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.prepare.video_reader import ENDINGS
+from data_pipelines.remote import fetched
 from jamflow_jax.timeline import MOTION_FPS
 
 SHORTEST = 0.4  # of the longest length
@@ -27,7 +28,8 @@ def segments(entry: Entry, longest: float) -> list[Entry]:
     sound = entry.audio or entry.video
     if sound is None:
         return [entry]
-    energy_M = energies(sound, entry.start, entry.end)
+    with fetched(sound) as file:
+        energy_M = energies(file, entry.start, entry.end)
     if len(energy_M) / MOTION_FPS <= longest:
         return [entry]
     if entry.words:  # no cut inside a word: it counts as loud

@@ -24,6 +24,7 @@ import numpy as np
 from data_pipelines.prepare.manifest import manifest_lines
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.prepare.video_reader import ENDINGS as VIDEO
+from data_pipelines.remote import address
 from jamflow_jax.errors import ConfigError, InputError
 
 SOUND = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".sph", ".wma")
@@ -62,6 +63,10 @@ def kind(name: str, fits: Callable[[Path], bool] = lambda path: False):
 
 def detect(path: str | Path) -> str:
     """The kind of a source. Raises InputError when there is nothing there, or nothing known in it."""
+    if at := address(path):
+        if at.endswith((".jsonl", ".json", ".manifest")):
+            return "manifest"
+        raise InputError(f"{at}: of what lies at addresses a manifest is needed (.jsonl); it may lie there too, or here")
     if not Path(path).exists():
         if str(path).startswith("tfds:"):
             return "tfds"
