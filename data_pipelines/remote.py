@@ -21,7 +21,7 @@ from pathlib import Path
 from jamflow_jax.errors import InputError
 
 _ADDRESS = re.compile(r"^([a-z][a-z0-9+.-]+):/{1,2}([^/].*)$")
-SMALL = ("dataset.json", "index.npz", "vocab.txt", "statistics.json", "report.json")
+SMALL = ("dataset.json", "index.npz", "vocab.txt", "statistics.json")
 
 
 def address(path: str | os.PathLike) -> str | None:
@@ -44,7 +44,8 @@ def stamp(path: str | os.PathLike) -> tuple:
     system, name = _system(at)
     with _clear(at):
         about = system.info(name)
-    return at, about.get("size"), str(next((about[key] for key in ("etag", "ETag", "md5Hash", "mtime", "created") if key in about), ""))
+    version = next((about[key] for key in ("etag", "ETag", "md5Hash", "mtime", "created") if key in about), "")
+    return at, about.get("size"), str(version)
 
 
 @contextlib.contextmanager
@@ -66,11 +67,11 @@ def opened(directory: str | os.PathLike) -> tuple[Path, str | None]:
     if at is None:
         return Path(directory), None
     at = at.rstrip("/")
-    here = _place("data", at)
+    with fetched(Path(f"{at}/dataset.json")) as file:
+        here = _place("data", f"{at} {hashlib.sha256(file.read_bytes()).hexdigest()}")  # a new one gets a new place
     for name in SMALL:
-        if name == "report.json" and not _exists(f"{at}/{name}"):
-            continue
-        _get(f"{at}/{name}", here / name)
+        if not (here / name).exists():
+            _get(f"{at}/{name}", here / name)
     return here, at
 
 
@@ -83,7 +84,7 @@ def fetch(at: str, here: Path, name: str) -> Path:
 
 @contextlib.contextmanager
 def written(out: str | os.PathLike, overwrite: bool) -> Iterator[Path]:
-    """Where to write a data set that belongs to `out`: there, or for an address here, to be copied when the block ends well."""
+    """Where to write a data set that belongs at `out`: there; for an address here, and it is copied when the block ends well."""
     at = address(out)
     if at is None:
         yield Path(out)

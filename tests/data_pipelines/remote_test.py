@@ -44,7 +44,8 @@ def test_a_data_set_is_prepared_from_and_into_a_store(store, tmp_path):
         prepare("memory://bucket/m.jsonl", "memory://bucket/sets/one", LIPS)
     local = prepare("memory://bucket/m.jsonl", tmp_path / "set", LIPS)
     assert local.accepted == 2 and DataSet(tmp_path / "set").meta["fingerprint"] == data.meta["fingerprint"]
-    assert not list((tmp_path / "home").rglob("*.partial"))
+    prepare("memory://bucket/m.jsonl", "memory://bucket/sets/one", LIPS, keep_audio=False, overwrite=True)
+    assert DataSet("memory://bucket/sets/one").audio(0) is None and not list((tmp_path / "home").rglob("*.partial"))
 
 
 def test_a_store_that_fails_keeps_what_is_finished(store, tmp_path, monkeypatch):
