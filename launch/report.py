@@ -206,7 +206,7 @@ pace itself.</p>
             f'<td class="value">{parts[name].get("peak_bytes", 0) / 2**30:.2f} GiB</td></tr>'
             for name, what in names.items() if parts.get(name, {}).get("seconds")
         )
-        machine = f"{platform.machine()}, {_cores()} cores, Python {platform.pythoninstalled_version()}, {_libraries()}"
+        machine = f"{platform.machine()}, {_cores()} cores, Python {platform.python_version()}, {_libraries()}"
         facts = {**self._facts(), "Machine": machine}
         listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
         table = f"""<div class="scroll"><table class="steps" style="margin-top:14px"><thead><tr><th>part</th><th></th><th>time</th>
