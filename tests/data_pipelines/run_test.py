@@ -1,4 +1,5 @@
 """Preparations that are killed, run again, run on Beam, or run out of room: always the same bytes, or one line."""
+import dataclasses
 import errno
 import os
 import signal
@@ -16,7 +17,9 @@ from data_pipelines.prepare import clip_reader, shards
 from data_pipelines.prepare.build import Checks
 from data_pipelines.prepare.clip_reader import Reading
 from data_pipelines.prepare.extractors import Extractor
-from data_pipelines.prepare.run import prepare
+from data_pipelines.prepare.manifest import Entry
+from data_pipelines.prepare.run import Job, prepare
+from data_pipelines.prepare.shards import Settings
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion import space
 
@@ -76,17 +79,37 @@ def test_killed_and_run_again_gives_the_same_bytes(sounds, whole, tmp_path, monk
     assert contents(out) == whole and not partial.exists()
 
 
-def test_what_is_left_of_another_preparation_is_not_used(sounds, whole, tmp_path, monkeypatch):
-    """Other options, a source file that has changed, a shard that was cut off: each is made anew; strays go."""
-    monkeypatch.setattr("data_pipelines.prepare.run.assemble", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space")))
-    for options in ({"shard_examples": 1}, {"shard_examples": 2, "keep_audio": False}):
-        with pytest.raises(InputError, match="the same command goes on"):
-            prepare(sounds, tmp_path / "set", LIPS, **options)
+@pytest.mark.parametrize("options, cut_off", [({"max_seconds": 29.0}, False), ({"shard_examples": 1}, False), ({}, True)])
+def test_what_is_left_of_another_preparation_is_not_used(sounds, whole, tmp_path, monkeypatch, options, cut_off):
+    """Other options, a shard that was cut off: each is made anew; strays go."""
+    options = {"shard_examples": 2} | options
+
+    def full(path, shards, *_):
+        list(shards)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("data_pipelines.prepare.run.assemble", full)
+    with pytest.raises(InputError, match="the same command goes on"):
+        prepare(sounds, tmp_path / "set", LIPS, **options)
     monkeypatch.undo()
-    for file in (tmp_path / ".set.partial" / "shards").iterdir():
-        file.write_bytes(file.read_bytes()[:100])
+    if cut_off:
+        for file in (tmp_path / ".set.partial" / "shards").iterdir():
+            file.write_bytes(file.read_bytes()[:100])
     prepare(sounds, tmp_path / "set", LIPS, shard_examples=2)
     assert contents(tmp_path / "set") == whole
+
+
+def test_a_changed_file_changes_the_key_of_its_shard(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(2_000), 24_000)
+    job = Job(0, (Entry(1, "a", audio=tmp_path / "a.wav"),), Settings(LIPS), Reading(), tmp_path)
+    before = job.key()
+    assert job.key() == before
+    soundfile.write(tmp_path / "a.wav", np.zeros(2_001), 24_000)
+    assert job.key() != before
+    slower = Reading(extractor=Extractor(("python", "x"), "cache", version="v 1"))
+    keys = [dataclasses.replace(job, reading=reading).key() for reading in (Reading(), Reading(max_gap=6), slower)]
+    elsewhere = Reading(extractor=dataclasses.replace(slower.extractor, command=("/other/python", "x"), cache="other"))
+    assert len(set(keys)) == 3 and dataclasses.replace(job, reading=elsewhere).key() == keys[2]
 
 
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(sounds, whole, tmp_path, monkeypatch):
