@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
+from data_pipelines import remote
 from data_pipelines.index import AUDIO, MOTION, SPEECH, TEXT, Index, join
 from data_pipelines.record import Record, decode_audio, decode_speech
 from jamflow_jax.errors import InputError
@@ -38,7 +39,10 @@ class DataSet:
     """
 
     def __init__(self, directory: str | Path):
-        self.path = Path(directory)
+        try:
+            self.path, self.address = remote.opened(directory)
+        except OSError as error:
+            raise InputError(f"{directory}: no data set that can be read ({error.strerror})") from None
         try:
             meta = json.loads((self.path / "dataset.json").read_text())
         except FileNotFoundError:
@@ -60,7 +64,7 @@ class DataSet:
             raise InputError(
                 f"{self.path}: dataset.json, vocab.txt or statistics.json is damaged ({error}); prepare the data set again"
             ) from None
-        self._reader = _readers(self.path / "shards")
+        self._reader = _readers(self.path, self.address)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -69,7 +73,7 @@ class DataSet:
         return {name: value for name, value in self.__dict__.items() if name != "_reader"}
 
     def __setstate__(self, state):
-        self.__dict__ = {**state, "_reader": _readers(state["path"] / "shards")}
+        self.__dict__ = {**state, "_reader": _readers(state["path"], state["address"])}
 
     def record(self, i: int, speech: bool = False) -> Record:
         """Clip i. Raises InputError naming shard and row when its bytes are damaged."""
@@ -96,12 +100,13 @@ class DataSet:
         return self._reader(column, int(self.index.shard[i])).read([int(self.index.row[i])])[0]
 
 
-def _readers(folder: Path) -> Callable[[str, int], ArrayRecordReader]:
-    """(column, shard) -> its reader; those longest unused are closed."""
+def _readers(folder: Path, address: str | None) -> Callable[[str, int], ArrayRecordReader]:
+    """(column, shard) -> its reader; those longest unused are closed. A shard at an address is copied when it is first read."""
 
     @functools.lru_cache(READERS)
     def reader(column: str, shard: int) -> ArrayRecordReader:
-        path = folder / f"{column}-{shard:05d}.array_record"
+        name = f"shards/{column}-{shard:05d}.array_record"
+        path = remote.fetch(address, folder, name) if address else folder / name
         if not path.exists():  # the reader itself would only find no rows
             raise InputError(f"{path} is missing")
         return ArrayRecordReader(str(path), RANDOM_ACCESS)

@@ -54,7 +54,7 @@ def write_report(folder: Path, out: Path) -> int:
     frame = string.Template((HERE / "report.html").read_text(encoding="utf-8"))
     text = frame.substitute(
         title="JAM-Flow quickstart", css=(HERE / "report.css").read_text(encoding="utf-8"), body="\n".join(filter(None, sections)),
-        footer=f"Made by <code>jamflow report</code>, jamflow-jax {escape(_version())}. All of this page is in this one file.",
+        footer=f"Made by <code>jamflow report</code>, jamflow-jax {escape(installed_version())}. This one file is all of it.",
     )  # fmt: skip
     write_text(out, text)
     return len(text.encode())
@@ -262,7 +262,7 @@ pace itself.</p>
         def row(mel: np.ndarray, label: str) -> str:
             width = f"{100 * len(mel) * 256 / 24_000 / longest:.2f}%"
             return (f'<div class="label">{label}</div><div><img style="width:{width}" alt="mel spectrogram, {label}" '
-                    f'src="{_png(mel_image(mel, floor))}"></div>')  # fmt: skip
+                    f'src="{png_address(mel_image(mel, floor))}"></div>')  # fmt: skip
 
         words = f" <q>{escape(task['words'])}</q>" if task.get("words") else ""
         labels = [f"{what}, {len(mel) * 256 / 24_000:.1f} s" for what, mel in (("made", made), ("recorded", recorded))]
@@ -335,7 +335,7 @@ def _embed(path: Path, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _png(picture: np.ndarray) -> str:
+def png_address(picture: np.ndarray) -> str:
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -372,7 +372,7 @@ def _libraries() -> str:
     return ", ".join(f"{name} {version(name)}" for name in ("jax", "flax", "numpy"))
 
 
-def _version() -> str:
+def installed_version() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     try:

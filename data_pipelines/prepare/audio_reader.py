@@ -1,13 +1,17 @@
 """A sound file as 24 kHz mono float samples; libsndfile first, PyAV (video, AAC) for what it does not know."""
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
 from data_pipelines.prepare.report import Rejected
+from data_pipelines.prepare.video_reader import ENDINGS
 from jamflow_jax.timeline import SAMPLE_RATE
 
 MIN_RATE, MAX_RATE = 4_000, 768_000  # Hz
+SEEK_BEFORE = 1  # s; decoders need a run-up
+HOLE = 0.02  # s between samples that are where they belong and a hole
 
 
 def read_audio(
@@ -16,7 +20,7 @@ def read_audio(
     """Samples in [-1, 1] at 24 kHz, and notes on what was changed.
 
     Args:
-      start, end: seconds in the file; only what lies between is decoded (PyAV: up to the end).
+      start, end: seconds in the file; only what lies between is decoded.
       limit: seconds; a longer part is decoded half a second beyond it, so that the caller sees it was longer.
 
     Raises:
@@ -53,7 +57,10 @@ def _decode(path: Path, start: float, end: float | None) -> tuple[np.ndarray, in
     """Samples [N, channels] float32 and their rate."""
     import soundfile
 
+    reason = "no sound in this video"
     try:
+        if path.suffix.lower() in ENDINGS:  # libsndfile finds MPEG audio where there is none
+            raise soundfile.SoundFileError(reason)
         with soundfile.SoundFile(path) as file:
             first = min(round(start * file.samplerate), file.frames)
             last = file.frames if end is None else min(round(end * file.samplerate), file.frames)
@@ -68,19 +75,36 @@ def _decode(path: Path, start: float, end: float | None) -> tuple[np.ndarray, in
 
 
 def _decode_av(path: Path, start: float, end: float | None) -> tuple[np.ndarray, int]:
+    """Every sample at its presentation time, 0 s being the first; holes (lost packets, variable frame rate captures) are silent."""
     import av
 
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
-        rate = stream.rate
+        rate, base = stream.rate, Fraction(stream.time_base)
+        origin = (stream.start_time or 0) * base
+        if start > SEEK_BEFORE:
+            container.seek(int((Fraction(start) - SEEK_BEFORE + origin) / base), stream=stream)
         resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
-        parts, have = [], 0
+        first, last = round(start * rate), None if end is None else round(end * rate)
+        parts, position = [], None
         for frame in container.decode(stream):
+            if frame.pts is not None:
+                at = round((frame.pts * Fraction(frame.time_base) - origin) * rate)
+                if position is None or abs(at - position) > HOLE * rate:
+                    position = at
+            position = position or 0
             for piece in resampler.resample(frame):
-                parts.append(piece.to_ndarray().T)
-                have += len(parts[-1])
-            if end is not None and have >= end * rate:
+                samples_NC = piece.to_ndarray().T
+                if position + len(samples_NC) > first:
+                    parts.append((position - first, samples_NC))
+                position += len(samples_NC)
+            if last is not None and position >= last:
                 break
-    samples = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-    last = len(samples) if end is None else round(end * rate)
-    return samples[round(start * rate) : last].astype(np.float32), rate
+    if not parts:
+        return np.zeros((0, 1), np.float32), rate
+    length = max(place + len(samples_NC) for place, samples_NC in parts)
+    out_NC = np.zeros((length if last is None else min(length, last - first), parts[0][1].shape[1]), np.float32)
+    for place, samples_NC in parts:
+        samples_NC = samples_NC[max(0, -place) : max(0, len(out_NC) - place)]
+        out_NC[max(0, place) :][: len(samples_NC)] = samples_NC
+    return out_NC, rate

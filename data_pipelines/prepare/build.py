@@ -1,10 +1,12 @@
 """Writes a data set directory from examples: shards, index, statistics, vocabulary, report; `dataset.json` last.
 
 Everything is made in a hidden directory beside the target, which takes the target's name when it is complete: on failure or Ctrl-C
-nothing remains. Equal inputs give equal bytes, whatever the number of workers: shard k holds examples
-[k S, (k + 1) S) of the input, those that were usable, and nothing depends on time or order of completion.
+nothing remains, or, of a preparation that can go on, that hidden directory. Equal inputs give equal bytes, whatever the number of
+workers: shard k holds examples [k S, (k + 1) S) of the input, those that were usable, and nothing depends on time or order of
+completion.
 """
 import contextlib
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -17,18 +19,33 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader
 
 from data_pipelines.dataset import FORMAT
-from data_pipelines.index import FLAGS, MOTION, SPLITS, Index
+from data_pipelines.index import AUDIO, FLAGS, MOTION, SPLITS, Index
 from data_pipelines.prepare.report import Rejected, Report
-from data_pipelines.prepare.shards import Example, Settings, Shard, write_shard
+from data_pipelines.prepare.shards import DONE, Example, Settings, Shard, write_shard
 from data_pipelines.record import Record
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion.normalise import Statistics
 from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.text.tokenizer import Tokenizer
 
-__all__ = ["SHARD_EXAMPLES", "Example", "build", "assemble", "directory"]
+__all__ = ["SHARD_EXAMPLES", "Checks", "Example", "build", "assemble", "directory"]
 
 SHARD_EXAMPLES = 1024
+BESIDE = ("index.npz", "vocab.txt", "statistics.json")  # files whose checksums stand in dataset.json beside the shards
+POLICIES = ("off", "note", "reject")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checks:
+    """Over the whole set: "off", "note" (said in the report) or "reject" (left out of the index).
+
+    Attributes:
+      duplicates: clips whose sound (without sound: motion) equals an earlier one's, sample for sample after fitting.
+      offset: clips whose mouth runs ahead of their sound or behind, see `offset`.
+    """
+
+    duplicates: str = "off"
+    offset: str = "off"
 
 
 def build(
@@ -71,8 +88,11 @@ def build(
 
 
 @contextlib.contextmanager
-def directory(out: str | Path, overwrite: bool) -> Iterator[Path]:
-    """A hidden directory (with `shards/`) that becomes `out` if the block ends well with a dataset.json in it."""
+def directory(out: str | Path, overwrite: bool, keep: bool = False) -> Iterator[Path]:
+    """A hidden directory (with `shards/`) that becomes `out` if the block ends well with a dataset.json in it.
+
+    With `keep`, what an earlier block left is there when the block begins, and stays when it fails.
+    """
     out = Path(out).absolute()
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         if not (out / "dataset.json").exists():
@@ -80,29 +100,44 @@ def directory(out: str | Path, overwrite: bool) -> Iterator[Path]:
         if not overwrite:
             raise InputError(f"{out}: there is a data set already; choose another --out or give --overwrite")
     partial = out.with_name(f".{out.name}.partial")
+    ended = False
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-        (partial / "shards").mkdir(parents=True)
+        if not keep:
+            shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+        (partial / "shards").mkdir(parents=True, exist_ok=True)
         yield partial
+        ended = True
         if (partial / "dataset.json").exists():
+            shutil.rmtree(partial / DONE, ignore_errors=True)
             old = out.with_name(f".{out.name}.old")
             if out.exists():
                 os.replace(out, old)
             os.replace(partial, out)
             shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror or error}") from error
+        more = "; what is finished is kept, the same command goes on from it" if keep else ""
+        raise InputError(f"{out}: cannot be written: {error.strerror or error}{more}") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if ended or not keep:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
-def assemble(path: Path, shards: Iterable[Shard], settings: Settings, report: Report, tokenizer) -> None:
+def assemble(
+    path: Path, shards: Iterable[Shard], settings: Settings, report: Report, tokenizer, checks: Checks = Checks()
+) -> None:
     """Index, statistics, vocabulary, report and dataset.json of written shards, which must come in order.
 
     `tokenizer` is called when all shards are there. Without one usable clip nothing is written.
     """
-    shards = list(_counted(shards, report))
+    shards = list(_counted(shards, report, checks.duplicates))
+    files = {name: digest for shard in shards for name, digest in shard.files.items()}
+    for stray in (path / "shards").iterdir():
+        if stray.name not in files:  # of a run that was killed, and had other clips
+            stray.unlink()
+    (path / "dataset.json").unlink(missing_ok=True)
     rows = [row for shard in shards for row in shard.rows]
+    if checks.offset != "off":
+        rows = _in_step(path, rows, settings.space, report, checks.offset)
     if not rows:
         return
     digests = [_digest(shard) for shard in shards]
@@ -111,13 +146,12 @@ def assemble(path: Path, shards: Iterable[Shard], settings: Settings, report: Re
     if len(widths) > 1:
         raise InputError(f"speech features of different widths: {', '.join(map(str, widths))}")
     splits = {split: {"clips": len(index.select(split)), "seconds": round(index.seconds(split), 3)} for split in SPLITS}
-    report.totals = {"splits": splits, "speakers": len(index.speakers)}
+    report.totals |= {"splits": splits, "speakers": len(index.speakers)}
     vocabulary = tokenizer()
     index.save(path / "index.npz")
     vocabulary.to_file(path / "vocab.txt")
     write_json(path / "statistics.json", _statistics(path, index, settings.space).to_json())
     report.save(path / "report.json")
-    files = {name: digest for shard in shards for name, digest in shard.files.items()}
     meta = {
         "format": FORMAT,
         "clips": len(index),
@@ -132,8 +166,15 @@ def assemble(path: Path, shards: Iterable[Shard], settings: Settings, report: Re
         "audio": any(name.startswith("audio-") for name in files),
         "fingerprint": index.fingerprint(),
         "files": files,
+        "checksums": {name: sha256(path / name) for name in BESIDE},
     }
     write_json(path / "dataset.json", meta)
+
+
+def sha256(path: Path) -> str:
+    """Of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, content) -> None:
@@ -170,13 +211,48 @@ def _digest(shard: Shard) -> np.ndarray:
     return np.frombuffer(hashlib.sha256(json.dumps(shard.files, sort_keys=True).encode()).digest(), np.uint8)
 
 
-def _counted(shards: Iterable[Shard], report: Report) -> Iterator[Shard]:
+def _counted(shards: Iterable[Shard], report: Report, duplicates: str) -> Iterator[Shard]:
+    first: dict[str, str] = {}
     for shard in shards:
         for clip_id, error in shard.rejected:
             report.reject(clip_id, error)
-        for row, notes in zip(shard.rows, shard.notes):
+        kept = []
+        for row, notes, digest in zip(shard.rows, shard.notes, shard.digests):
+            same = first.setdefault(digest, row["id"]) if duplicates != "off" else row["id"]
+            if same != row["id"]:
+                if duplicates == "reject":
+                    report.reject(row["id"], Rejected("duplicate", f"{row['id']}: the same as {same}"))
+                    continue
+                notes = (*notes, f"duplicate: the same as {same}")
             report.accept(row["id"], notes)
-        yield shard
+            kept.append(row)
+        yield dataclasses.replace(shard, rows=kept)
+
+
+def _in_step(path: Path, rows: list[dict], space: MotionSpace, report: Report, policy: str) -> list[dict]:
+    """The rows, those out of step noted or left out; the figures go into the report."""
+    from data_pipelines.prepare.offset import check
+
+    readers: dict[int, ArrayRecordReader] = {}
+
+    def record(row: dict) -> Record:
+        reader = readers.get(row["shard"])
+        if reader is None:
+            readers.clear()  # rows come shard by shard
+            name = f"data-{row['shard']:05d}.array_record"
+            reader = readers.setdefault(row["shard"], ArrayRecordReader(str(path / "shards" / name)))
+        return Record.from_bytes(reader.read([row["row"]])[0], len(space.dims))
+
+    result = check([row for row in rows if row["flags"] & MOTION and row["flags"] & AUDIO], record, space)
+    report.totals["offset"] = result.summary
+    if policy == "note":
+        report.notes += [{"id": clip, "note": f"offset: {said}"} for clip, said in result.out_of_step.items()]
+        return rows
+    for clip, said in result.out_of_step.items():
+        report.accepted -= 1
+        report.notes = [note for note in report.notes if note["id"] != clip]
+        report.reject(clip, Rejected("out of step", f"{clip}: {said}"))
+    return [row for row in rows if row["id"] not in result.out_of_step]
 
 
 def _distinct(examples: Iterable[Example], texts: set[str]) -> Iterator[Example | tuple[str, InputError]]:

@@ -1,9 +1,10 @@
-"""The manifest: JSON lines, one clip a line; every field but one of audio or motion may be missing.
+"""The manifest: JSON lines, one clip a line; every field may be missing, but one of audio, motion and video.
 
-    id          unique name; by default the file name of audio (or motion) without its ending
+    id          unique name; by default the file name of audio, video or motion without its ending
     audio       sound file, relative to the manifest
     text        what is said
     motion      .npy, .npz, .csv or LivePortrait .pkl, relative to the manifest
+    video       its sound is taken where `audio` is missing, and motion from its pictures, by an extractor, where `motion` is
     motion_key  array in the .npz
     fps         motion frames a second: a number or "30000/1001"; by default what the file says
     space       motion space of the motion file, where it is not the data set's
@@ -20,11 +21,13 @@ import dataclasses
 import json
 import math
 import numbers
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
 from data_pipelines.index import SPLITS
 from data_pipelines.prepare.report import Rejected, Report
+from data_pipelines.remote import address, fetched
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion.resample import frame_rate
 
@@ -33,11 +36,12 @@ from jamflow_jax.motion.resample import frame_rate
 class Entry:
     """One line of a manifest, checked; paths are absolute or relative to the working directory."""
 
-    line: int
+    line: int  # its number among the usable ones
     id: str
     audio: Path | None = None
     text: str | None = None
     motion: Path | None = None
+    video: Path | None = None
     motion_key: str | None = None
     fps: Fraction | None = None
     space: str | None = None
@@ -58,6 +62,17 @@ class Entry:
 FIELDS = tuple(field.name for field in dataclasses.fields(Entry) if field.name != "line")
 
 
+def manifest_lines(path: Path) -> list[str]:
+    """The lines of a manifest. Raises InputError when the file cannot be read."""
+    try:
+        with fetched(path) as file:
+            return file.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the manifest: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the manifest is not UTF-8 text (byte {error.start})") from None
+
+
 def read_manifest(path: str | Path, report: Report) -> list[Entry]:
     """The usable lines of a manifest, in order; the others are counted in `report`.
 
@@ -65,25 +80,27 @@ def read_manifest(path: str | Path, report: Report) -> list[Entry]:
       InputError: the file cannot be read.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the manifest: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: the manifest is not UTF-8 text (byte {error.start})") from None
+    lines = enumerate(manifest_lines(path), 1)
+    lines = [(f"{path.name} line {number}", line) for number, line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return checked(((place, line, path.parent) for place, line in lines), report)
+
+
+def checked(rows: Iterable[tuple[str, str | dict | Rejected, Path]], report: Report) -> list[Entry]:
+    """The usable ones of (place, manifest line or its fields, folder of its paths), in order; the others are counted in
+    `report`."""
     entries, first = [], {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        place = f"{path.name} line {number}"
+    for place, row, base in rows:
+        number = len(entries) + 1
         try:
-            entry = parse_line(line, number, path.parent)
+            if isinstance(row, Rejected):
+                raise row
+            entry = parse_line(row, number, base) if isinstance(row, str) else parse_row(row, number, base)
             if entry.id in first:
-                raise Rejected("duplicate id", f"{place}: id {entry.id!r} is taken by line {first[entry.id]}")
+                raise Rejected("duplicate id", f"{place}: id {entry.id!r} is taken by {first[entry.id]}")
         except InputError as error:
             report.reject(place, error if isinstance(error, Rejected) else Rejected("bad line", f"{place}: {error}"))
             continue
-        first[entry.id] = number
+        first[entry.id] = place
         entries.append(entry)
     return entries
 
@@ -96,6 +113,11 @@ def parse_line(line: str, number: int, base: Path) -> Entry:
         raise InputError(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise InputError(f"a JSON object is needed, not {line.strip()[:40]!r}")
+    return parse_row(fields, number, base)
+
+
+def parse_row(fields: dict, number: int, base: Path) -> Entry:
+    """One row, of a manifest or of another source. Raises InputError as `parse_line`."""
     try:
         json.dumps(fields, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # "\\ud800" is JSON, but no text that could be written anywhere
@@ -103,13 +125,14 @@ def parse_line(line: str, number: int, base: Path) -> Entry:
     if unknown := sorted(fields.keys() - set(FIELDS)):
         raise InputError(f"unknown field {', '.join(map(repr, unknown))}; there are {', '.join(FIELDS)}")
     fields = {name: value for name, value in fields.items() if value is not None}
-    for name in ("id", "audio", "text", "motion", "motion_key", "space", "speech", "speaker", "split"):
+    for name in ("id", "audio", "text", "motion", "video", "motion_key", "space", "speech", "speaker", "split"):
         if not isinstance(fields.get(name, ""), str):
             raise InputError(f"{name} = {fields[name]!r} is no string")
         if "\0" in fields.get(name, ""):
             raise InputError(f"{name} holds a NUL character")
-    if not fields.get("audio") and not fields.get("motion"):
-        raise InputError("neither audio nor motion")
+    sources = [fields[name] for name in ("audio", "video", "motion") if fields.get(name)]
+    if not sources:
+        raise InputError("neither audio nor motion nor video")
     if fields.get("split", "train") not in SPLITS:
         raise InputError(f"split = {fields['split']!r} is none of {', '.join(SPLITS)}")
     for name in ("start", "end"):
@@ -118,8 +141,9 @@ def parse_line(line: str, number: int, base: Path) -> Entry:
         raise InputError(f"end = {fields['end']} is not after start = {fields.get('start', 0.0)}")
     for name in ("words", "phonemes"):
         _times(name, fields.get(name, []))
-    name = fields.get("id") or Path(fields.get("audio") or fields["motion"]).stem
-    paths = {kind: base / fields[kind] for kind in ("audio", "motion", "speech") if fields.get(kind)}
+    name = fields.get("id") or Path(sources[0]).stem
+    named = {kind: fields[kind] for kind in ("audio", "motion", "video", "speech") if fields.get(kind)}
+    paths = {kind: Path(place) if address(place) else base / place for kind, place in named.items()}
     fps = {"fps": frame_rate(fields["fps"])} if "fps" in fields else {}
     return Entry(**{**fields, "line": number, "id": name, **paths, **fps})
 

@@ -2,8 +2,11 @@
 
     .npy   [N, D], [N, 21, 3] LivePortrait expression, or [N, L, 2 or 3] landmarks of the space's ids
     .npz   the same under a key (`motion_key`; by default `motion`, or the one array that can be motion), and beside it, if there:
-           names [D], ids or lmk_idx [L] MediaPipe numbers, fps, valid [N] (False: no face found)
-    .csv   a header of dimension names, one row a frame; a column `time` or `timestamp` in seconds stands for the frame rate
+           names [D], ids or lmk_idx [L] MediaPipe numbers, fps, valid [N] (False: no face found); or instead of fps times [N] on
+           the sound's clock, in seconds or in units of time_base [2] (a fraction of a second)
+    .csv   a header of dimension names, one row a frame; a column `time` or `timestamp` in seconds stands for the frame rate,
+           counted
+           from its first row. Live Link Face's form (`Timecode`, `BlendshapeCount`) is known: ARKit's 52 weights
     .pkl   a LivePortrait motion template, read by an unpickler that knows arrays and nothing else
 
 Order: raw numbers -> their own space (landmarks are freed from head pose) -> gaps of at most `max_gap` frames interpolated ->
@@ -34,7 +37,9 @@ class RawMotion:
 
     values: np.ndarray  # [N, D] or [N, L, A]
     fps: Fraction | None = None
-    times: np.ndarray | None = None  # [N] seconds, instead of fps
+    times: np.ndarray | None = None  # [N] in units of time_base seconds, instead of fps
+    time_base: Fraction = Fraction(1)
+    from_zero: bool = False  # times count from the clip's beginning, not from the first frame
     names: tuple[str, ...] | None = None  # of the D columns
     ids: tuple[int, ...] | None = None  # of the L landmarks
     valid: np.ndarray | None = None  # [N] bool
@@ -80,8 +85,10 @@ def read_motion(
     try:
         rate = frame_rate(fps or raw.fps or MOTION_FPS)
         if raw.times is not None and fps is None:
-            moved = resample_times(moved, raw.times - raw.times[0])
-            notes.append(f"motion resampled: frames at given times to {MOTION_FPS} fps")
+            times = raw.times if raw.from_zero else raw.times - raw.times[0]
+            moved = resample_times(moved, times, raw.time_base)
+            if said := _timing(times, raw.time_base):
+                notes.append(f"motion resampled: {said} to {MOTION_FPS} fps")
         elif rate != MOTION_FPS:
             moved = resample(moved, rate)
             notes.append(f"motion resampled: {float(rate):g} fps to {MOTION_FPS} fps")
@@ -171,6 +178,18 @@ def _named(names: tuple[str, ...], family: str | None) -> MotionSpace:
     return MotionSpace(family, names, mouth=tuple(range(len(names))))
 
 
+def _timing(times_N: np.ndarray, base: Fraction) -> str | None:
+    """The frame rate that the times amount to; None for frames that lie on the clock already."""
+    steps = np.diff(times_N)
+    if not len(steps):
+        return None
+    if np.ptp(steps) > 1e-3 * np.median(steps):
+        return "frames at given times"
+    rate = (len(steps)) / (float(times_N[-1] - times_N[0]) * float(base))
+    on_the_clock = abs(rate - MOTION_FPS) < 1e-6 and abs(float(times_N[0]) * float(base) * MOTION_FPS % 1) < 1e-6
+    return None if on_the_clock else f"{rate:.4g} fps"
+
+
 def _npy(path: Path, key: str | None) -> RawMotion:
     return RawMotion(np.load(path, allow_pickle=False))
 
@@ -185,7 +204,8 @@ def _npz(path: Path, key: str | None) -> RawMotion:
         if key not in file.files:
             raise Rejected("not motion", f"{path}: no array {key!r}; there are {', '.join(file.files)}")
         values = file[key]
-        extras = {name: file[name] for name in ("names", "ids", "lmk_idx", "fps", "valid") if name in file.files}
+        beside = ("names", "ids", "lmk_idx", "fps", "valid", "times", "time_base")
+        extras = {name: file[name] for name in beside if name in file.files}
     names = tuple(map(str, extras["names"])) if "names" in extras and values.ndim == 2 else None
     ids = extras.get("ids", extras.get("lmk_idx"))
     return RawMotion(
@@ -194,6 +214,9 @@ def _npz(path: Path, key: str | None) -> RawMotion:
         names=names,
         ids=tuple(int(i) for i in ids) if ids is not None and values.ndim == 3 else None,
         valid=extras.get("valid"),
+        times=extras.get("times"),
+        time_base=Fraction(*map(int, extras["time_base"])) if "time_base" in extras else Fraction(1),
+        from_zero="times" in extras,
     )
 
 
@@ -203,6 +226,8 @@ def _csv(path: Path, key: str | None) -> RawMotion:
     if len(rows) < 2:
         raise Rejected("not motion", f"{path}: a header line and one row a frame are needed")
     names = [name.strip() for name in rows[0]]
+    if names[0] == "Timecode":
+        return _live_link(path, names, rows[1:])
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(names):
             raise Rejected("not motion", f"{path} row {number}: {len(row)} columns where the header names {len(names)}")
@@ -214,6 +239,29 @@ def _csv(path: Path, key: str | None) -> RawMotion:
     keep = [n for n in range(len(names)) if n not in clock]
     times = values[:, clock[0]] if clock else None
     return RawMotion(values[:, keep], times=times, names=tuple(names[n] for n in keep))
+
+
+def _live_link(path: Path, names: list[str], rows: list[list[str]]) -> RawMotion:
+    """Live Link Face: Timecode (hh:mm:ss:ff.fff), BlendshapeCount (0: no face), then weights and head angles, `JawOpen` for
+    ARKit's jawOpen."""
+    keep = [n for n, name in enumerate(names) if n > 1 and name]
+    if "JawOpen" not in names:
+        raise Rejected("not motion", f"{path}: a Timecode column without a JawOpen column is no Live Link Face recording")
+    fields, values = [], np.full((len(rows), len(keep)), np.nan)
+    for number, row in enumerate(rows):
+        try:
+            hours, minutes, seconds, frame = row[0].replace(";", ":").split(":")
+            fields.append((int(hours) * 3600 + int(minutes) * 60 + int(seconds), float(frame)))
+            if int(float(row[1])):
+                values[number] = [float(row[n]) for n in keep]
+        except (ValueError, IndexError):
+            raise Rejected("not motion", f"{path} row {number + 2}: no timecode, count and {len(keep)} numbers") from None
+    rate = next((rate for rate in (24, 25, 30, 60, 120) if max(frame for _, frame in fields) < rate), 120)
+    times = np.array([second + frame / rate for second, frame in fields])
+    times[1:][np.diff(times) < -43_200] += 86_400  # recorded over midnight
+    rising = np.concatenate([[True], np.diff(np.maximum.accumulate(times)) > 0])  # a timecode that stands still is one frame
+    weights = tuple(names[n][0].lower() + names[n][1:] for n in keep)
+    return RawMotion(values[rising], times=times[rising], names=weights)
 
 
 def _template(path: Path, key: str | None) -> RawMotion:

@@ -13,7 +13,9 @@ Word and phoneme times go with the text: what is left of the sound is no longer 
 GRID: 2.978 s of sound are 280 mel frames, which carry 75 motion frames, and 75 there are.
 """
 import dataclasses
+import errno
 import hashlib
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,6 +36,8 @@ SLACK = 2  # motion frames (80 ms)
 KEEPS_TEXT = 0.5  # seconds of sound that may be cut off under its text: a pause at the end
 TIMED = ("words", "phonemes")  # of `extra`
 MIN_SAMPLES = 1_024  # one window of the mel
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room left on our own disk
+DONE = "done"  # folder beside the shards: word of the finished ones, while the data set is being made
 WRITER = "group_size:1,uncompressed"  # a chunk of its own per record: random access, and damage stays in one record
 
 
@@ -75,46 +79,106 @@ class Shard:
     rejected: list[tuple[str, InputError]] = dataclasses.field(default_factory=list)
     speech_dims: set[int] = dataclasses.field(default_factory=set)
     files: dict[str, str] = dataclasses.field(default_factory=dict)  # name -> SHA-256
+    digests: list[str] = dataclasses.field(default_factory=list)  # of every row's sound (or motion), to find duplicates by
+
+    def to_json(self) -> str:
+        """Everything, as text."""
+        values = dataclasses.asdict(self)
+        values["speech_dims"] = sorted(self.speech_dims)
+        values["rejected"] = [(clip, getattr(error, "reason", "unusable"), str(error)) for clip, error in self.rejected]
+        return json.dumps(values)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Shard":
+        """The inverse of `to_json`. Raises ValueError, TypeError or KeyError."""
+        values = json.loads(text)
+        values["speech_dims"] = set(values["speech_dims"])
+        values["notes"] = [tuple(notes) for notes in values["notes"]]
+        values["rejected"] = [(clip, Rejected(reason, message)) for clip, reason, message in values["rejected"]]
+        return cls(**values)
 
 
-def write_shard(number: int, examples: Iterable[Example | tuple[str, InputError]], settings: Settings, directory: Path) -> Shard:
+def write_shard(
+    number: int, examples: Iterable[Example | tuple[str, InputError]], settings: Settings, directory: Path, key: str | None = None
+) -> Shard:
     """Encodes the examples into shard `number` of `directory`; (id, error) pairs are inputs that could not be read.
 
     Rows are written as they come, so that memory holds one clip; files get their names when they are complete. A shard without a
-    usable example leaves none.
+    usable example leaves none. With a `key`, word of the finished shard is left for `finished`.
+
+    Raises:
+      OSError: the disk is full, or not to be written.
     """
     shard = Shard(number)
     names = {column: f"{column}-{number:05d}.array_record" for column in ("data", "audio", "speech")}
     partial = {column: directory / f"{name}.partial" for column, name in names.items()}
-    writers = {column: ArrayRecordWriter(str(path), WRITER) for column, path in partial.items()}
-    used = set()
-    for example in examples:
-        if isinstance(example, tuple):
-            shard.rejected.append(example)
-            continue
-        try:
-            record, audio, notes = encode(example, settings)
-        except InputError as error:
-            shard.rejected.append((example.id, error))
-            continue
-        audio = audio if settings.keep_audio else None
-        row = {"data": record.to_bytes(), "audio": encode_audio(audio), "speech": encode_speech(record.speech)}
-        for column, value in row.items():
-            writers[column].write(value)
-            used |= {column} if value else set()
-        if record.speech is not None:
-            shard.speech_dims.add(record.speech.shape[1])
-        shard.rows.append(_row(record, example, number, len(shard.rows), settings))
-        shard.notes.append(notes)
-    for column, writer in writers.items():
-        writer.close()
+    try:
+        writers = {column: ArrayRecordWriter(str(path), WRITER) for column, path in partial.items()}
+        used = set()
+        for example in examples:
+            if isinstance(example, tuple):
+                shard.rejected.append(example)
+                continue
+            try:
+                record, audio, notes = encode(example, settings)
+            except InputError as error:
+                shard.rejected.append((example.id, error))
+                continue
+            kept = audio if settings.keep_audio else None
+            row = {"data": record.to_bytes(), "audio": encode_audio(kept), "speech": encode_speech(record.speech)}
+            for column, value in row.items():
+                writers[column].write(value)
+                used |= {column} if value else set()
+            if record.speech is not None:
+                shard.speech_dims.add(record.speech.shape[1])
+            shard.rows.append(_row(record, example, number, len(shard.rows), settings))
+            shard.notes.append(notes)
+            content = record.motion if audio is None else np.round(audio * 32767).astype(np.int16)
+            shard.digests.append(hashlib.sha256(content.tobytes()).hexdigest()[:32])
+        for writer in writers.values():
+            writer.close()
+    except RuntimeError as error:  # what array_record makes of a failed write, in its own words
+        raise _write_error(error, directory) from None
+    for column in writers:
         if column not in used:  # no clip of this shard has it
             partial[column].unlink()
             continue
         with open(partial[column], "rb") as file:
             shard.files[names[column]] = hashlib.file_digest(file, "sha256").hexdigest()
         os.replace(partial[column], directory / names[column])
+    if key is not None:
+        _leave_word(shard, directory, key)
     return shard
+
+
+def finished(number: int, directory: Path, key: str) -> Shard | None:
+    """The shard, if a run with the same key has written it and its files are as they were then."""
+    try:
+        word = json.loads(_word(number, directory).read_text())
+        if word["key"] != key or any(os.path.getsize(directory / name) != size for name, size in word["sizes"].items()):
+            return None
+        return Shard.from_json(word["shard"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _leave_word(shard: Shard, directory: Path, key: str) -> None:
+    sizes = {name: os.path.getsize(directory / name) for name in shard.files}
+    path = _word(shard.number, directory)
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps({"key": key, "sizes": sizes, "shard": shard.to_json()}))
+    os.replace(partial, path)
+
+
+def _word(number: int, directory: Path) -> Path:
+    return directory.parent / DONE / f"{number:05d}.json"
+
+
+def _write_error(error: RuntimeError, directory: Path) -> OSError:
+    known = {"No space left": errno.ENOSPC, "quota exceeded": errno.EDQUOT, "File too large": errno.EFBIG}
+    code = next((code for words, code in known.items() if words in str(error)), errno.EIO)
+    return OSError(code, os.strerror(code) if code != errno.EIO else " ".join(str(error).split())[:200], str(directory))
 
 
 def encode(example: Example, settings: Settings) -> tuple[Record, np.ndarray | None, tuple[str, ...]]:

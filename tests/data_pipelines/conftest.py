@@ -1,4 +1,6 @@
 """Tiny data sets: tones as speech, sine waves as lips."""
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -35,3 +37,80 @@ def mixed_set(tmp_path_factory):
     clips = (make_clip(i, 0.5 + i % 12 / 10, *kinds[i % 4], split="validation" if i >= 20 else "train") for i in range(24))
     build(clips, out, space.get("lips"), shard_examples=9)
     return out
+
+
+def write_video(
+    path, times, colours, sound=None, rate=16_000, sound_from=0.0, size=(64, 48), rotation=0, codec="mpeg4", frame_rate=25
+):
+    """A video whose frame at times[i] (s, whole milliseconds) has one colour, or (left, right) colours; with or without sound."""
+    import av
+
+    with av.open(str(path), "w") as file:
+        video = file.add_stream(codec, rate=frame_rate)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        video.codec_context.time_base = video.time_base = Fraction(1, 1000)
+        video.codec_context.qmin = video.codec_context.qmax = 1
+        if rotation:
+            video.set_display_rotation(rotation)
+        if sound is not None:
+            audio = file.add_stream("pcm_s16le", rate=rate)
+            audio.layout = "mono"
+            frame = av.AudioFrame.from_ndarray((np.asarray(sound) * 32767).astype(np.int16)[None], "s16", "mono")
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), round(sound_from * rate)
+            file.mux(audio.encode(frame))
+        for time, colour in zip(times, colours):
+            left, right = colour if isinstance(colour[0], tuple) else (colour, colour)
+            picture = np.empty((size[1], size[0], 3), np.uint8)
+            picture[:, : size[0] // 2], picture[:, size[0] // 2 :] = left, right
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+        if sound is not None:
+            file.mux(audio.encode(None))
+    return path
+
+
+def shade(value: float) -> tuple[int, int, int]:
+    return (round(255 * value),) * 3
+
+
+@pytest.fixture(scope="session")
+def make_video():
+    """The function that writes a video: make_video(path, times, colours, sound, **how)."""
+    return write_video
+
+
+@pytest.fixture(scope="session")
+def grey():
+    """The function brightness 0..1 -> colour."""
+    return shade
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory):
+    """Two seconds each; brightness 0.2 + 0.3 t. plain.mkv 25 fps, fast.mkv 50, wild.mkv at irregular times, late.mkv with sound
+    from 0.2 s on, mute.mkv without sound, dark.mkv without a face, crowd.mkv with two in its second half, cut.mp4 broken off."""
+    folder = tmp_path_factory.mktemp("videos") / "Gespräche und mehr"
+    folder.mkdir()
+    tone = 0.3 * np.sin(2 * np.pi * (np.arange(32_000) / 16_000 * 300) ** 1.1)  # no two parts of it are alike
+    steps = np.random.default_rng(0).integers(15, 70, 200).cumsum() / 1000
+    wild = [0.0, *steps[steps < 2.0]]
+
+    def ramp(times):
+        return [shade(0.2 + 0.3 * t) for t in times]
+
+    at = {fps: [i / fps for i in range(2 * fps)] for fps in (25, 50)}
+    write_video(folder / "plain.mkv", at[25], ramp(at[25]), tone)
+    write_video(folder / "fast.mkv", at[50], ramp(at[50]), tone, frame_rate=50)
+    write_video(folder / "wild.mkv", wild, ramp(wild), tone)
+    write_video(folder / "late.mkv", at[25], ramp(at[25]), tone[:28_800], sound_from=0.2)
+    write_video(folder / "mute.mkv", at[25], ramp(at[25]))
+    write_video(folder / "dark.mkv", at[25], [shade(0)] * 50, tone)
+    write_video(folder / "crowd.mkv", at[25], [shade(0.5)] * 25 + [(60, 128, 255)] * 25, tone)
+    write_video(folder / "whole.mp4", at[25], ramp(at[25]), None, codec="libx264")
+    whole = (folder / "whole.mp4").read_bytes()
+    (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (folder / "whole.mp4").unlink()
+    (folder / "plain.txt").write_text("what is said\n", encoding="utf-8")
+    return folder

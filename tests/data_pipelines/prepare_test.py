@@ -11,7 +11,8 @@ import soundfile
 from data_pipelines.dataset import Corpus, DataSet
 from data_pipelines.index import Index
 from data_pipelines.prepare.build import Example, build
-from data_pipelines.prepare.sources import prepare
+from data_pipelines.prepare.clip_reader import Reading
+from data_pipelines.prepare.run import prepare
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion import space
 from launch.prepare import main
@@ -200,7 +201,7 @@ def test_gaps_up_to_the_limit_are_interpolated(folder):
     broken = motion.copy()
     broken[4:7] = np.nan
     folder.add(motion=folder.lips("a.npz", motion=broken))
-    report = folder.prepare(max_gap=3)
+    report = folder.prepare(reading=Reading(max_gap=3))
     assert report.exit_code == 0 and list(report.by_note()) == ["motion interpolated"]
     assert np.allclose(DataSet(folder.path / "set").record(0).motion, motion)
 
@@ -218,7 +219,7 @@ def test_gaps_up_to_the_limit_are_interpolated(folder):
     (r'{"audio": "x.wav", "text": "half a pair: \ud800"}', "half a surrogate pair"),
     (r'{"audio": "x.wav", "words": [[0, 1, "\ud800"]]}', "half a surrogate pair"),
     ('{"audio": "x.wav", "words": [[1, "a"]]}', "words must be a list of [start s, end s, label]"),
-    ('{"audio": "other.wav", "id": "good"}', "id 'good' is taken by line 1"),
+    ('{"audio": "other.wav", "id": "good"}', "id 'good' is taken by m.jsonl line 1"),
 ])  # fmt: skip
 def test_bad_manifest_lines_are_named_by_number(folder, line, message):
     folder.add(audio=folder.sound("good.wav", tone(0.6)))

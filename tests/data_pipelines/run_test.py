@@ -1,0 +1,184 @@
+"""Preparations that are killed, run again, run on Beam, or run out of room: always the same bytes, or one line."""
+import dataclasses
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from data_pipelines.dataset import DataSet
+from data_pipelines.prepare import clip_reader, shards
+from data_pipelines.prepare.build import Checks
+from data_pipelines.prepare.clip_reader import Reading
+from data_pipelines.prepare.extractors import Extractor
+from data_pipelines.prepare.manifest import Entry
+from data_pipelines.prepare.run import Job, prepare
+from data_pipelines.prepare.shards import Settings
+from jamflow_jax.errors import InputError
+from jamflow_jax.motion import space
+
+LIPS = space.get("lips")
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("sounds")
+    for i in range(8):
+        soundfile.write(folder / f"{i}.wav", 0.3 * np.sin(np.arange(12_000 + 600 * i) / (9 + i)), 24_000)
+        (folder / f"{i}.txt").write_text(f"number {i}")
+    (folder / "6.wav").write_text("no sound")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def whole(sounds, tmp_path_factory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("whole") / "set"
+    assert prepare(sounds, out, LIPS, shard_examples=2).exit_code == 3
+    return contents(out)
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from data_pipelines.prepare import clip_reader
+from data_pipelines.prepare.run import prepare
+from jamflow_jax.motion import space
+read = clip_reader.read_audio
+def slow(path, *args):
+    time.sleep(0.0 if Path(path).stem < "4" else 60.0)
+    return read(path, *args)
+clip_reader.read_audio = slow
+prepare(sys.argv[1], sys.argv[2], space.get("lips"), shard_examples=2)
+"""
+
+
+def test_killed_and_run_again_gives_the_same_bytes(sounds, whole, tmp_path, monkeypatch):
+    out, partial = tmp_path / "set", tmp_path / ".set.partial"
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(sounds), str(out)])
+    deadline = time.monotonic() + 60
+    while not (partial / "done" / "00001.json").exists() or not (partial / "shards/data-00002.array_record.partial").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not out.exists() and (partial / "shards" / "data-00001.array_record").exists()
+    read, seen = clip_reader.read_audio, []
+    monkeypatch.setattr(clip_reader, "read_audio", lambda path, *args: seen.append(path.stem) or read(path, *args))
+    prepare(sounds, out, LIPS, shard_examples=2)
+    assert seen == ["4", "5", "6", "7"]  # what was finished is not read again
+    assert contents(out) == whole and not partial.exists()
+
+
+@pytest.mark.parametrize("options, cut_off", [({"max_seconds": 29.0}, False), ({"shard_examples": 1}, False), ({}, True)])
+def test_what_is_left_of_another_preparation_is_not_used(sounds, whole, tmp_path, monkeypatch, options, cut_off):
+    """Other options, a shard that was cut off: each is made anew; strays go."""
+    options = {"shard_examples": 2} | options
+
+    def full(path, shards, *_):
+        list(shards)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("data_pipelines.prepare.run.assemble", full)
+    with pytest.raises(InputError, match="the same command goes on"):
+        prepare(sounds, tmp_path / "set", LIPS, **options)
+    monkeypatch.undo()
+    if cut_off:
+        for file in (tmp_path / ".set.partial" / "shards").iterdir():
+            file.write_bytes(file.read_bytes()[:100])
+    prepare(sounds, tmp_path / "set", LIPS, shard_examples=2)
+    assert contents(tmp_path / "set") == whole
+
+
+def test_a_changed_file_changes_the_key_of_its_shard(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(2_000), 24_000)
+    job = Job(0, (Entry(1, "a", audio=tmp_path / "a.wav"),), Settings(LIPS), Reading(), tmp_path)
+    before = job.key()
+    assert job.key() == before
+    soundfile.write(tmp_path / "a.wav", np.zeros(2_001), 24_000)
+    assert job.key() != before
+    slower = Reading(extractor=Extractor(("python", "x"), "cache", version="v 1"))
+    keys = [dataclasses.replace(job, reading=reading).key() for reading in (Reading(), Reading(max_gap=6), slower)]
+    elsewhere = Reading(extractor=dataclasses.replace(slower.extractor, command=("/other/python", "x"), cache="other"))
+    assert len(set(keys)) == 3 and dataclasses.replace(job, reading=elsewhere).key() == keys[2]
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(sounds, whole, tmp_path, monkeypatch):
+    class Full:
+        def __init__(self, path, options):
+            self.path = path
+
+        def write(self, row):
+            raise RuntimeError(f"RESOURCE_EXHAUSTED: No space left on device [28] writing {self.path}")
+
+        def close(self):
+            pass
+
+    real, made = shards.ArrayRecordWriter, []
+    monkeypatch.setattr(shards, "ArrayRecordWriter", lambda *args: made.append(1) or (real if len(made) <= 6 else Full)(*args))
+    with pytest.raises(InputError, match="set: cannot be written: No space left on device; what is finished is kept") as error:
+        prepare(sounds, tmp_path / "set", LIPS, shard_examples=2)
+    assert "\n" not in str(error.value) and not (tmp_path / "set").exists()
+    monkeypatch.undo()
+    prepare(sounds, tmp_path / "set", LIPS, shard_examples=2)
+    assert contents(tmp_path / "set") == whole
+
+
+def test_a_full_disk_is_not_the_fault_of_a_clip(videos, tmp_path, monkeypatch):
+    fake = Extractor((sys.executable, str(Path(__file__).with_name("fake_worker.py"))), str(tmp_path / "kept")).ready()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("data_pipelines.prepare.extractors._keep", full)
+    with pytest.raises(InputError, match="cannot be written: No space left"):
+        prepare(videos / "plain.mkv", tmp_path / "set", LIPS, reading=Reading(extractor=fake))
+
+
+@pytest.mark.parametrize("policy, accepted", [("note", 3), ("reject", 2)])
+def test_duplicates(sounds, tmp_path, policy, accepted):
+    sound = (sounds / "1.wav").read_bytes()
+    for name in "abc":
+        (tmp_path / f"{name}.wav").write_bytes(sound if name != "b" else (sounds / "2.wav").read_bytes())
+    report = prepare(tmp_path, tmp_path / "set", LIPS, checks=Checks(duplicates=policy), shard_examples=1)
+    assert report.accepted == accepted == len(DataSet(tmp_path / "set"))
+    said = report.rejections if policy == "reject" else report.notes
+    assert [entry["id"] for entry in said] == ["c"] and "the same as a" in str(said)
+
+
+def test_beam_writes_the_same_bytes(sounds, whole, tmp_path):
+    pytest.importorskip("apache_beam", reason="needs apache-beam (extra beam)")
+    prepare(sounds, tmp_path / "set", LIPS, shard_examples=2, beam=["--runner=DirectRunner"])
+    assert contents(tmp_path / "set") == whole
+
+
+def test_beam_without_apache_beam_says_what_to_install(sounds, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(InputError, match=r"pip install 'jamflow-jax\[beam\]'"):
+        prepare(sounds, tmp_path / "set", LIPS, beam=[])
+
+
+def test_tfds_reads_the_shards(mixed_set, tmp_path):
+    pytest.importorskip("tensorflow_datasets", reason="needs tensorflow-datasets (extra tfds)")
+    import shutil
+
+    from data_pipelines.tfds_pairs import jamflow_pairs, positions
+
+    shutil.copytree(mixed_set, tmp_path / "set")
+    builder, data = jamflow_pairs(tmp_path / "set"), DataSet(tmp_path / "set")
+    source = builder.as_data_source("pairs")
+    assert builder.name == "jamflow_pairs" and len(source) == len(data) and "tensorflow" not in sys.modules
+    for place, i in zip(positions(data, "validation").tolist(), data.index.select("validation").tolist()):
+        item, record = source[place], data.record(i)
+        assert item["id"].decode() == record.id and item["text"].decode() == (record.text or "")
+        assert np.array_equal(item["mel"], np.zeros((0, 100)) if record.mel is None else record.mel)
+        assert np.array_equal(item["motion"], np.zeros((0, 2)) if record.motion is None else record.motion)

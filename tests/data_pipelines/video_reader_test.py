@@ -1,0 +1,67 @@
+"""Frames and their times of small videos made here: frame rates, rotation, a sound that begins later, damage."""
+import numpy as np
+import pytest
+
+from data_pipelines.prepare.audio_reader import read_audio
+from data_pipelines.prepare.report import Rejected
+from data_pipelines.prepare.video_reader import frames, probe
+
+
+def brightness(picture: np.ndarray) -> float:
+    return float(picture.mean()) / 255
+
+
+@pytest.mark.parametrize("name, count", [("plain.mkv", 50), ("fast.mkv", 100), ("wild.mkv", None), ("mute.mkv", 50)])
+def test_every_frame_has_the_time_it_is_shown_at(videos, name, count):
+    found = list(frames(probe(videos / name)))
+    assert count in (None, len(found)) and found[0][1].shape == (48, 64, 3)
+    assert all(abs(brightness(picture) - (0.2 + 0.3 * float(time))) < 0.02 for time, picture in found)
+
+
+def test_time_counts_from_the_first_sound(videos):
+    video = probe(videos / "late.mkv")
+    assert video.has_sound and float(video.origin) == pytest.approx(0.2, abs=2e-3)
+    time, picture = next(frames(video))  # the last before the sound begins
+    assert float(time) == pytest.approx(-0.04, abs=2e-3) and brightness(picture) == pytest.approx(0.2 + 0.3 * 0.16, abs=0.01)
+    assert not probe(videos / "mute.mkv").has_sound
+
+
+def test_a_part_has_a_frame_on_either_side(videos):
+    times = [float(time) for time, _ in frames(probe(videos / "plain.mkv"), 1.0, 1.2)]
+    assert np.allclose(times, np.arange(24, 31) / 25, atol=1e-3)
+
+
+def test_rotated_videos_come_upright(tmp_path, make_video, grey):
+    """The left half is bright as stored; turned a quarter counter-clockwise it lies below."""
+    make_video(tmp_path / "a.mp4", [0.0, 0.04], [(grey(0.9), grey(0.1))] * 2, rotation=90)
+    (_, picture), *_ = frames(probe(tmp_path / "a.mp4"))
+    assert picture.shape == (64, 48, 3) and picture[:32].mean() < 60 < 200 < picture[32:].mean()
+
+
+@pytest.mark.parametrize("make, reason, words", [
+    (lambda path: None, "missing file", "no such file"),
+    (lambda path: path.write_bytes(b""), "not video", "Invalid data"),
+    (lambda path: path.write_text("no video at all"), "not video", "no video that can be read"),
+])  # fmt: skip
+def test_what_is_no_video(tmp_path, make, reason, words):
+    make(tmp_path / "a b ü.mp4")
+    with pytest.raises(Rejected, match=words) as error:
+        probe(tmp_path / "a b ü.mp4")
+    assert error.value.reason == reason and "a b ü.mp4" in str(error.value)
+
+
+def test_truncated_videos_are_said(videos, tmp_path):
+    with pytest.raises(Rejected):
+        list(frames(probe(videos / "cut.mp4")))
+    whole = (videos / "plain.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(Rejected, match="of the 2.0. s it states") as error:
+        list(frames(probe(tmp_path / "cut.mkv")))
+    assert error.value.reason == "truncated video"
+
+
+def test_sound_of_a_part_is_the_part_of_the_sound(videos):
+    whole, _ = read_audio(videos / "plain.mkv")
+    part, _ = read_audio(videos / "plain.mkv", 1.2, 1.6)
+    assert len(whole) == 48_000 and len(part) == 9_600
+    assert np.abs(part[200:-200] - whole[28_800:38_400][200:-200]).max() < 1e-2
