@@ -1,6 +1,6 @@
 """F, the appearance extractor: one picture of a face -> a feature volume.
 
-    256 x 256 x 3 -> conv 64 -> (conv, ReLU, halve) 128, 256 -> 1x1 conv 512 -> volume of 16 depths, 32 channels -> six residual blocks
+    256 x 256 x 3 -> conv 64 -> (conv, ReLU, halve) 128, 256 -> 1x1 conv 512 -> 16 depths of 32 channels -> six residual blocks
 
 Source: LivePortrait, modules/appearance_feature_extractor.py. BatchNorms are folded (convolution.py).
 """

@@ -5,8 +5,7 @@ depth slice alone, whose kd outputs then belong to kd neighbouring depths,
 
     y[d] = sum_j  (x[d + j - kd // 2] * kernel[:, :, :, j])
 
-On CPUs that is how it is computed (XLA's own 3-D convolution reached 12 to 50 GFLOP/s there, this one 2.5 to 7 times as much); other
-platforms use their own 3-D convolution.
+On CPUs that is how it is computed: XLA's own 3-D convolution is slow there. Other platforms use theirs.
 """
 import jax
 import jax.numpy as jnp

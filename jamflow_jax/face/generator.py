@@ -4,8 +4,8 @@
     block(x)    = shortcut(x) + conv(act(SPADE(conv(act(SPADE(x))))))                act: leaky ReLU 0.2
     picture     = sigmoid(PixelShuffle_2(conv(act(x))))
 
-Six blocks of 512 at 64 x 64, one to 256 at 128 x 128, one to 64 at 256 x 256. gamma and beta are one convolution here; spectral norms
-are folded when weights are loaded. Source: LivePortrait, modules/spade_generator.py, util.py.
+Six blocks of 512 at 64 x 64, one to 256 at 128 x 128, one to 64 at 256 x 256. gamma and beta are one convolution here; spectral
+norms are folded when weights are loaded. Source: LivePortrait, modules/spade_generator.py, util.py.
 """
 import jax
 import jax.numpy as jnp

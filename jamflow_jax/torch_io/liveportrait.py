@@ -81,8 +81,8 @@ def find(folder: str | Path, networks: tuple[str, ...] = tuple(FILES)) -> dict[s
             missing.append(str(name))
     if missing:
         raise InputError(
-            f"{folder}: LivePortrait's weights are missing: {', '.join(missing)}; put the files of huggingface.co/KwaiVGI/LivePortrait, "
-            f"folder liveportrait, there (docs/faces.md)"
+            f"{folder}: LivePortrait's weights are missing: {', '.join(missing)}; put the files of "
+            f"huggingface.co/KwaiVGI/LivePortrait, folder liveportrait, there (docs/faces.md)"
         )
     return found
 
