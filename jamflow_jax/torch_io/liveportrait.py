@@ -9,6 +9,7 @@ What is folded on the way, all in float64:
 
 `num_batches_tracked`, a counter, is ignored. The stitching file holds three networks, each key with a `module.` prefix.
 """
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -129,6 +130,7 @@ def _misfit(key: str, wanted: tuple[int, ...], names: Mapping[str, str], shapes:
     return "" if found == wanted else f"{key} has shape {found}, not {wanted}"
 
 
+@functools.cache
 def template(network: str) -> dict[str, Any]:
     """The shapes of a network's parameters, as a tree."""
     key = jax.random.key(0)

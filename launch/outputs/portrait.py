@@ -1,10 +1,12 @@
 """A talking portrait: a source picture or video moved by motion, frame by frame; what `render` and `sample --face` write."""
 import dataclasses
+import functools
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import jax
 import numpy as np
 from jaxtyping import UInt8
 
@@ -14,7 +16,7 @@ from jamflow_jax.errors import ConfigError, InputError
 from jamflow_jax.face import animate, crop
 from jamflow_jax.face.animate import Face
 from jamflow_jax.face.crop import Crop, PasteBack
-from jamflow_jax.face.networks import Networks
+from jamflow_jax.face.networks import Networks, pad
 from jamflow_jax.motion.template import Template
 from launch.outputs.clip import Clip
 
@@ -179,12 +181,12 @@ def _of_picture(networks: Networks, source: Source, drive: Drive, look: Look) ->
     face_crop = crop.cut(source.picture, source.place, networks.size)
     face = next(networks.faces([face_crop]))
     _check(face)
-    x_s, volume = np.asarray(animate.keypoints(face)), networks.volume(face_crop[None])
+    x_s, volume = np.asarray(_keypoints(face)), networks.volume(face_crop[None])
     paste = PasteBack(source.place, source.picture.shape[1], source.picture.shape[0], 2 * networks.size) if look.paste else None
     move = _mover(networks, look, drive, video=False)
     first = adapt = None
     if look.relative and look.adapt and len(drive.face.exp) > 1:
-        first = np.asarray(animate.keypoints(animate.animate(face, drive.reference, drive.reference, look.region or "all")))[0]
+        first = np.asarray(_moved(face, drive.reference, drive.reference, look.region or "all", True, False))[0]
         adapt = animate.motion_multiplier(x_s[0], first)
     for start in range(0, len(drive.face.exp), networks.batch):
         driving = Face(*(a[start : start + networks.batch] for a in drive.face))
@@ -204,11 +206,11 @@ def _of_video(networks: Networks, source: Source, drive: Drive, look: Look) -> I
         cuts = [crop.cut(frame, place, networks.size) for frame, place in zip(frames, places)]
         face = next(networks.faces(cuts))
         _check(face)
-        x_s = np.asarray(animate.keypoints(face))
+        x_s = np.asarray(_keypoints(face))
         cuts += cuts[-1:] * (networks.batch - count)
         volume = networks.volume(np.stack(cuts))
         driving = Face(*(a[start : start + count] for a in drive.face))
-        pictures = networks.pictures(volume, x_s, move(face, x_s, driving, None, None))
+        pictures = networks.pictures(volume, x_s, move(face, x_s, driving))
         for frame, place, picture in zip(frames, places, pictures):
             paste = still
             if look.paste and paste is None:
@@ -216,14 +218,28 @@ def _of_video(networks: Networks, source: Source, drive: Drive, look: Look) -> I
             yield picture if paste is None else paste(frame, picture)
 
 
+@functools.partial(jax.jit, static_argnames=("region", "relative", "video"))
+def _moved(face: Face, driving: Face, reference: Face, region: animate.Region, relative: bool, video: bool):
+    return animate.keypoints(animate.animate(face, driving, reference, region, relative, video))
+
+
+_keypoints, _driven = jax.jit(animate.keypoints), jax.jit(animate.drive)
+
+
 def _mover(networks: Networks, look: Look, drive: Drive, video: bool) -> Callable[..., np.ndarray]:
     """(source face, x_s, driving frames, x_d,0, hull factor) -> x_d."""
     region = look.region or ("lip" if video else "all")
     stitching = networks.params["stitching"]["stitching"] if look.stitch else None
 
-    def move(face: Face, x_s, driving: Face, first, adapt) -> np.ndarray:
-        moved = animate.animate(face, driving, drive.reference, region, look.relative, video)
-        return np.asarray(animate.drive(x_s, animate.keypoints(moved), first, adapt, stitching, look.multiplier))
+    def whole(array):  # one size for all, or the last batch would be compiled again
+        return pad(np.asarray(array), networks.batch)
+
+    def move(face: Face, x_s, driving: Face, first=None, adapt=None) -> np.ndarray:
+        count = len(driving.exp)
+        if video:
+            face, x_s = Face(*map(whole, face)), whole(x_s)
+        x_d = _moved(face, Face(*map(whole, driving)), drive.reference, region, look.relative, video)
+        return np.asarray(_driven(x_s, x_d, first, adapt, stitching, look.multiplier))[:count]
 
     return move
 
