@@ -42,7 +42,7 @@ def probe(path: Path) -> Video:
         if origin is None:
             origin = _first_time(stream) or Fraction(0)
         rate, base = stream.average_rate, stream.time_base
-        seconds = float(stream.duration * base) if stream.duration and base else None
+        seconds = float(stream.duration * base) if stream.duration and base else _tagged(stream.metadata.get("DURATION", ""))
         return Video(path, Fraction(rate) if rate else None, seconds, sound is not None, origin)
 
 
@@ -109,6 +109,15 @@ def _picture(frame, aspect: float) -> np.ndarray:
     picture = frame.to_ndarray(format="rgb24", **size)
     turns = round(frame.rotation / 90) % 4  # degrees to turn counter-clockwise for an upright picture
     return np.ascontiguousarray(np.rot90(picture, turns))
+
+
+def _tagged(text: str) -> float | None:
+    """Seconds of Matroska's "00:01:02.500000000"."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return None
 
 
 def _first_time(stream) -> Fraction | None:

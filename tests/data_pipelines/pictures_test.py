@@ -86,7 +86,8 @@ def test_sound_comes_in_blocks(video, tmp_path):
     blocks = list(stream_audio(video, 0.5))
     assert sum(map(len, blocks)) == 12_000 and len(blocks) > 5 and max(map(len, blocks)) <= 2048
     assert abs(sum(map(len, stream_audio(video))) - 24_000) < 3_000
-    for path, says in ((tmp_path / "none.wav", "no such file"), (save(tmp_path / "a.png", np.zeros((64, 64), np.uint8)), "no sound")):
+    mute = save(tmp_path / "a.png", np.zeros((64, 64), np.uint8))
+    for path, says in ((tmp_path / "none.wav", "no such file"), (mute, "no sound")):
         with pytest.raises(Rejected, match=says):
             stream_audio(path)
     with av.open(str(video)) as file:

@@ -1,4 +1,6 @@
 """A volume's convolution by slices against the platform's own, and the small operations against plain NumPy."""
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -32,7 +34,8 @@ def test_pixel_shuffle_and_instance_norm():
     x = rng.normal(size=(1, 2, 3, 12)).astype(np.float32)
     shuffled = np.asarray(pixel_shuffle(jnp.asarray(x)))
     assert shuffled.shape == (1, 4, 6, 3)
-    assert all(shuffled[0, 2 * 1 + i, 2 * 2 + j, c] == x[0, 1, 2, 4 * c + 2 * i + j] for c in range(3) for i in (0, 1) for j in (0, 1))
+    for c, i, j in itertools.product(range(3), (0, 1), (0, 1)):
+        assert shuffled[0, 2 * 1 + i, 2 * 2 + j, c] == x[0, 1, 2, 4 * c + 2 * i + j]
     normal = np.asarray(instance_norm(jnp.asarray(7 + 3 * x)))
     np.testing.assert_allclose(normal.mean((1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(normal.std((1, 2)), 1, atol=1e-4)

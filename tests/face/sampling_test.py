@@ -1,4 +1,4 @@
-"""Trilinear sampling against a direct reference, borders and far outside included; shifts and Gaussians against the general form."""
+"""Trilinear sampling against a direct reference, borders and far outside included; shifts and Gaussians against the plain form."""
 import itertools
 
 import jax

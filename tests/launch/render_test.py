@@ -1,4 +1,4 @@
-"""`jamflow render`, `motion` and `sample --face`: what they write, decoded again; with stand-ins for the networks, and once with them."""
+"""`jamflow render`, `motion`, `sample --face`: what they write, decoded again; with stand-ins for the networks, once with them."""
 from fractions import Fraction
 
 import av
@@ -176,8 +176,9 @@ def test_of_many_faces_the_largest_is_taken(photo):
 def test_sample_without_weights_draws_and_says_what_is_missing(model, files, photo, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: model)
     monkeypatch.setattr("launch.compile_cache.use_compile_cache", lambda: None)
-    args = ["--steps", "1", "--model", "run", "--out", str(tmp_path / "o"), "--audio", str(files / "speech.wav"), "--files", "video"]
-    assert sample.main([*args, "--face", str(photo), "--face-weights", str(tmp_path / "none")]) == 3
+    args = ["--steps", "1", "--model", "run", "--out", str(tmp_path / "o"), "--audio", str(files / "speech.wav")]
+    args += ["--files", "video", "--face-weights", str(tmp_path / "none")]
+    assert sample.main([*args, "--face", str(photo)]) == 3
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["sample.mp4"]
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and all(name in error for name in liveportrait.FILES.values()) and str(tmp_path / "none") in error
@@ -194,17 +195,17 @@ def test_from_text_to_a_talking_face(model, photo, tmp_path, monkeypatch):
 
         return jax.tree.map(leaf, liveportrait.template(name))
 
-    networks = Networks({name: random(name) for name in liveportrait.FILES}, batch=5, size=128)
+    networks = Networks({name: random(name) for name in liveportrait.FILES}, batch=3, size=128)
     monkeypatch.setattr(launch.render, "load_networks", lambda *_, **__: networks)
     monkeypatch.setattr(liveportrait, "find", lambda *_: {})
     monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: model)
     monkeypatch.setattr("launch.compile_cache.use_compile_cache", lambda: None)
-    args = ["--steps", "1", "--model", "run", "--out", str(tmp_path / "o"), "--text", "hi.", "--duration", "0.2", "--name", "a"]
+    args = ["--steps", "1", "--model", "run", "--out", str(tmp_path / "o"), "--text", "hi.", "--duration", "0.1", "--name", "a"]
     assert sample.main([*args, "--face", str(photo), "--files", "wav,npz"]) == 0
     frames, sound, rate, metadata = decoded(tmp_path / "o" / "a_face.mp4")
     said, _ = soundfile.read(tmp_path / "o" / "a.wav")
     made = np.load(tmp_path / "o" / "a.npz")["motion"]
-    assert len(frames) == len(made) == 5 and rate == 25 and frames[0].shape == (120, 160, 3)
+    assert len(frames) == len(made) == 3 and rate == 25 and frames[0].shape == (120, 160, 3)
     assert np.isfinite(sound).all() and 0 <= len(sound) - len(said) < 2_048
     lag = np.argmax(np.correlate(sound[: len(said)], said, "full")) - (len(said) - 1)
     assert abs(lag) <= 24  # a millisecond

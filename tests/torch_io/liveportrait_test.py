@@ -36,7 +36,7 @@ def test_linear_layers_turn(state):
 @pytest.mark.parametrize("change, says", [
     (lambda s: s.pop("retarget_eye/module.mlp.4.bias"), "retarget_eye/mlp.4.bias is missing"),
     (lambda s: s.update({"retarget_eye/module.mlp.12.bias": np.zeros(3)}), "retarget_eye/mlp.12.bias is left over"),
-    (lambda s: s.update({"retarget_mouth/module.mlp.0.bias": np.zeros(3)}), r"retarget_mouth/mlp.0.bias has shape \(3,\), not \(128,\)"),
+    (lambda s: s.update({"retarget_mouth/module.mlp.0.bias": np.zeros(3)}), r"mouth/mlp.0.bias has shape \(3,\), not \(128,\)"),
     (lambda s: s["retarget_mouth/module.mlp.0.bias"].fill(np.nan), "mlp.0.bias holds values that are not finite"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_named(state, change, says):
