@@ -8,8 +8,10 @@
     jamflow sample --model RUN --out DIR --motion face.pkl                                       motion -> speech
     jamflow sample --model RUN --out DIR --audio a.wav --motion a.npz --text "..." --edit 0.8:1.4   edits a span of both
     jamflow sample --model RUN --out DIR --requests many.jsonl                                   one request a line, same names
+    jamflow sample --model RUN --out DIR --text "Hello." --face photo.jpg                        and the photo says it
 
-Each request leaves NAME.wav, .npz, .mp4 and .png, in LivePortrait space also NAME.pkl with NAME_template.wav.
+Each request leaves NAME.wav, .npz, .mp4 and .png, in LivePortrait space also NAME.pkl with NAME_template.wav, and with --face
+NAME_face.mp4.
 """
 import argparse
 import dataclasses
@@ -44,6 +46,7 @@ def main(argv: list[str]) -> int:
 
     check_writable(options.out)
     use_compile_cache()
+    talk, faceless = talking_face(options)
     model = load_model(options.model, ema=not options.raw, step=options.step)
     vocoder = choose(options.vocoder, options.model)
     moves = f"motion space {model.space.name}" if "motion" in model.params else "speech only"
@@ -65,10 +68,31 @@ def main(argv: list[str]) -> int:
                 print(f"rejected {name}: {' '.join(str(error).split())}", file=sys.stderr)
                 rejected += 1
         for clip in answer(model, questions, config, vocoder):
-            endings = ",".join(path.name.removeprefix(clip.name) for path in write_clip(clip, options.out, kinds))
+            paths = write_clip(clip, options.out, kinds, not options.no_mark, talk)
+            endings = ",".join(path.name.removeprefix(clip.name) for path in paths)
             print(f"  {Path(options.out) / clip.name}{{{endings}}}", flush=True)
             done += 1
-    return NOTHING_USABLE if not done else SOME_REJECTED if rejected else CLEAN
+    return NOTHING_USABLE if not done else SOME_REJECTED if rejected or faceless else CLEAN
+
+
+def talking_face(options: argparse.Namespace):
+    """(what draws NAME_face.mp4's frames of a Clip, or None; True if it was asked for and LivePortrait's weights are not there)."""
+    if options.face is None:
+        return None, False
+    from jamflow_jax.errors import InputError
+    from jamflow_jax.torch_io import liveportrait
+    from launch.outputs.portrait import read_source, talker
+    from launch.render import load_networks, weights_folder
+
+    source = read_source(options.face, options.face_box)
+    try:
+        liveportrait.find(weights_folder(options.face_weights))
+    except InputError as error:
+        print(f"note: no talking face, only the drawn preview: {error}", file=sys.stderr)
+        return None, True
+    for note in source.notes:
+        print(f"note: {options.face}: {note}", file=sys.stderr)
+    return talker(load_networks(options.face_weights), source), False
 
 
 def answer(model, questions: list[Question], config, vocoder: tuple[str, Vocoder]) -> Iterator[Clip]:
@@ -230,6 +254,12 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step", type=int, metavar="N", help="this checkpoint instead of the newest")
 
 
+def _box(text: str) -> tuple[float, ...]:
+    from launch.render import box
+
+    return box(text)
+
+
 def _files(text: str) -> tuple[str, ...]:
     chosen = tuple(part.strip() for part in text.split(","))
     if bad := [part for part in chosen if part not in KINDS]:
@@ -245,6 +275,7 @@ def _parser() -> argparse.ArgumentParser:
                         "paths relative to the file, the options given here are defaults")  # fmt: skip
     parser.add_argument("--vocoder", metavar="FILE", help="a Vocos (.safetensors, .bin), or griffin-lim; default: the model's own")
     parser.add_argument("--files", type=_files, default=KINDS, metavar="KIND,..", help=f"of {', '.join(KINDS)} (default: all)")
+    parser.add_argument("--no-mark", action="store_true", help="do not say in the files' metadata that they were generated")
     ask = parser.add_argument_group("the request")
     ask.add_argument("--name", default="sample", help="of the files (default %(default)s)")
     ask.add_argument("--task", choices=tuple(TASKS), help="checks the request and chooses what is wanted; not needed otherwise")
@@ -267,6 +298,10 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--edit-motion", metavar="SPANS", help="the same, in the motion only")
     ask.add_argument("--want", metavar="STREAMS", help="speech, motion or speech,motion; default: what is not given")
     ask.add_argument("--seed", type=int, default=0, help="of the noise (default %(default)s)")
+    face = parser.add_argument_group("a talking face (docs/faces.md)")
+    face.add_argument("--face", metavar="FILE", help="a picture or video of somebody who says it: NAME_face.mp4")
+    face.add_argument("--face-box", type=_box, metavar="L,T,R,B", help="the face's box in pixels; default: the middle")
+    face.add_argument("--face-weights", metavar="DIR", help="LivePortrait's files; default as of jamflow render")
     add_solver_options(parser.add_argument_group("the solver"))
     return parser
 

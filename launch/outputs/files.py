@@ -6,13 +6,18 @@
     NAME.npz            motion [M, D] in raw units, dims, fps, space; mel [T, 100]; which frames were given; facts (JSON)
     NAME.mp4            preview with sound: face, mel, mouth curve
     NAME.png            mel and mouth curve
+    NAME_face.mp4       somebody's face saying it, where one was given
+
+Sound and video say in their metadata that they were generated (provenance.py).
 """
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from jamflow_jax.timeline import MOTION_FPS, SAMPLE_RATE
+from launch.outputs import provenance
 from launch.outputs.clip import Clip, Curve
 from launch.outputs.pictures import write_picture
 from launch.outputs.sketch import curve as mouth_curve
@@ -24,26 +29,38 @@ from launch.outputs.wav import for_template, write_wav
 KINDS = ("wav", "template", "npz", "video", "picture")
 
 
-def write_clip(clip: Clip, folder: str | Path, kinds: tuple[str, ...] = KINDS) -> list[Path]:
-    """Writes the files named by `kinds` that the clip has something for, all of them or none; returns their paths."""
+def write_clip(
+    clip: Clip, folder: str | Path, kinds: tuple[str, ...] = KINDS, mark: bool = True,
+    talk: Callable[[Clip], Iterable[np.ndarray]] | None = None,
+) -> list[Path]:
+    """Writes the files named by `kinds` that the clip has something for, all of them or none; returns their paths.
+
+    Args:
+      mark: sound and video say that they were generated.
+      talk: gives the pictures of NAME_face.mp4.
+    """
     moving = clip.motion_MD is not None
     curve = mouth_curve(clip.space, clip.motion_MD, clip.truth_MD) if moving else None
+    of_sound = provenance.of_sound(clip.mel_given_T) if mark else None
+    of_video = provenance.GENERATED if mark else None
     with staged(folder) as temporary:
         if "wav" in kinds and clip.audio_N is not None:
-            write_wav(temporary / f"{clip.name}.wav", clip.audio_N)
+            write_wav(temporary / f"{clip.name}.wav", clip.audio_N, mark=of_sound)
         if "template" in kinds and moving and clip.space.name == "liveportrait":
             from jamflow_jax.motion.template import Template, write_template
 
             write_template(temporary / f"{clip.name}.pkl", Template.from_motion(clip.motion_MD, clip.space))
             if clip.audio_N is not None:
-                write_wav(temporary / f"{clip.name}_template.wav", for_template(clip.audio_N))
+                write_wav(temporary / f"{clip.name}_template.wav", for_template(clip.audio_N), mark=of_sound)
         if "npz" in kinds:
             np.savez_compressed(temporary / f"{clip.name}.npz", **arrays(clip, curve))
         if "picture" in kinds:
             write_picture(temporary / f"{clip.name}.png", clip, curve)
         if "video" in kinds:
             frames = preview_frames(clip, sketch(clip.space, clip.motion_MD) if moving else None, curve)
-            write_mp4(temporary / f"{clip.name}.mp4", frames, clip.audio_N)
+            write_mp4(temporary / f"{clip.name}.mp4", frames, clip.audio_N, mark=of_video)
+        if talk is not None and moving:
+            write_mp4(temporary / f"{clip.name}_face.mp4", talk(clip), clip.audio_N, mark=of_video, crf=18)
         names = sorted(path.name for path in temporary.iterdir())
     return [Path(folder) / name for name in names]
 

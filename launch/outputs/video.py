@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from jamflow_jax.timeline import HOP, MOTION_FPS, SAMPLE_RATE
-from launch.outputs import palette
+from launch.outputs import palette, provenance
 from launch.outputs.clip import Clip, Curve, spans
 from launch.outputs.face import Painter, Sketch
 
@@ -24,33 +24,70 @@ _CURVE = (222, 322)  # rows of the mouth curve; the other plot's too where one s
 
 
 def write_mp4(
-    path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]], audio_N: Float[np.ndarray, "N"] | None = None,
-    fps: int = MOTION_FPS, rate: int = SAMPLE_RATE,
-) -> None:
-    """Writes RGB frames and mono sound as H.264 (yuv420p) and AAC, the index first so that browsers start at once."""
+    path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    audio: Float[np.ndarray, "N"] | Iterable[Float[np.ndarray, "n"]] | None = None,
+    fps: int | Fraction = MOTION_FPS, rate: int = SAMPLE_RATE, mark: str | None = provenance.GENERATED, crf: int = 23,
+) -> int:
+    """Writes RGB frames and mono sound as H.264 (yuv420p) and AAC, the index first so that browsers start at once.
+
+    Frames and sound (an array, or blocks of any size) are taken as they are needed, side by side: memory holds a few of each.
+
+    Args:
+      mark: who made it, for the container's metadata (provenance.py); None leaves it unmarked.
+      crf: the quality, of x264: less is better and larger.
+
+    Returns:
+      the number of frames.
+    """
     import av
 
+    fps, index = Fraction(fps), -1
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        video = container.add_stream("libx264", rate=fps, options={"crf": "23", "preset": "veryfast", "threads": "1"})
+        if mark is not None:
+            container.metadata["comment"] = mark
+        video = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "veryfast", "threads": "1"})
         video.pix_fmt = "yuv420p"
         sound = None
-        if audio_N is not None:
+        if audio is not None:
             sound = container.add_stream("aac", rate=rate, layout="mono")
             sound.bit_rate = 96_000
+        blocks, heard = _aac_blocks(() if audio is None else audio), 0
         for index, image in enumerate(frames):
             if index == 0:
                 video.height, video.width = image.shape[:2]
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, fps)
+            frame.pts, frame.time_base = index, 1 / fps
             container.mux(video.encode(frame))
+            while heard * fps < (index + 1) * rate and (samples := next(blocks, None)) is not None:
+                heard = _mux_sound(container, sound, samples, heard, rate)
         container.mux(video.encode(None))
+        for samples in blocks:
+            heard = _mux_sound(container, sound, samples, heard, rate)
         if sound is not None:
-            samples = np.clip(np.asarray(audio_N, np.float32), -1, 1)
-            for start in range(0, len(samples), 1024):
-                block = av.AudioFrame.from_ndarray(samples[None, start:start + 1024], format="fltp", layout="mono")
-                block.sample_rate, block.pts, block.time_base = rate, start, Fraction(1, rate)
-                container.mux(sound.encode(block))
             container.mux(sound.encode(None))
+    return index + 1
+
+
+def _aac_blocks(audio: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Blocks of 1024 samples, as AAC has them; the last may be shorter."""
+    held = np.zeros(0, np.float32)
+    for part in (audio,) if isinstance(audio, np.ndarray) else audio:
+        held = np.concatenate([held, np.clip(np.asarray(part, np.float32), -1, 1)])
+        whole = len(held) // 1024 * 1024
+        yield from held[:whole].reshape(-1, 1024)
+        held = held[whole:]
+    if len(held):
+        yield held
+
+
+def _mux_sound(container, stream, samples: np.ndarray, start: int, rate: int) -> int:
+    """Returns where the next block starts."""
+    import av
+
+    block = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+    block.sample_rate, block.pts, block.time_base = rate, start, Fraction(1, rate)
+    container.mux(stream.encode(block))
+    return start + len(samples)
 
 
 def mel_image(mel_TF: Float[np.ndarray, "T F"], floor: float | None = None) -> UInt8[np.ndarray, "F T 3"]:

@@ -1,0 +1,140 @@
+"""How long LivePortrait's networks take per frame here, and beside the original's in the same process.
+
+    python -m benchmarks.faces --batches 1,4
+    python -m benchmarks.faces --original ../LivePortrait     needs PyTorch, PyYAML, a checkout of KwaiVGI/LivePortrait
+    python -m benchmarks.faces --networks motion --bfloat16   how far bfloat16 is from float32
+
+Random weights: time does not depend on them. The two programs take turns, `--repeat` times; the best time counts, as wall-clock
+time and as processor time of all threads (which other programs on the machine disturb less). JAX's compilation is not counted.
+"""
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jamflow_jax.face.appearance import Appearance
+from jamflow_jax.face.generator import Generator
+from jamflow_jax.face.motion import Motion
+from jamflow_jax.face.warping import Warping
+from jamflow_jax.torch_io import liveportrait
+
+MODULES = {"motion": Motion, "appearance": Appearance, "warping": Warping, "generator": Generator}
+
+
+def inputs(network: str, batch: int) -> tuple[np.ndarray, ...]:
+    """What a network sees of `batch` frames, channels last; W has one source for each, as the original needs it."""
+    rng = np.random.default_rng(0)
+    if network in ("motion", "appearance"):
+        return (rng.random((batch, 256, 256, 3), np.float32),)
+    if network == "generator":
+        return (rng.standard_normal((batch, 64, 64, 256), np.float32),)
+    points = 0.3 * rng.standard_normal((2, batch, 21, 3), np.float32)
+    return rng.standard_normal((batch, 16, 64, 64, 32), np.float32), points[0], points[1]
+
+
+def random_params(network: str):
+    """Parameters with which signals keep their size."""
+    rng = np.random.default_rng(1)
+
+    def leaf(like):
+        fan = np.prod(like.shape[:-1]) if len(like.shape) > 1 else 100
+        return rng.standard_normal(like.shape, np.float32) * np.float32(np.sqrt(2 / fan))
+
+    return jax.tree.map(leaf, liveportrait.template(network))
+
+
+def ours(network: str, batch: int, dtype=jnp.float32) -> Callable[[], object]:
+    """One call of our network."""
+    module, params = MODULES[network](dtype), random_params(network)
+    params, values = jax.device_put((jax.tree.map(lambda a: jnp.asarray(a, dtype), params), inputs(network, batch)))
+    run = jax.jit(lambda p, *x: module.apply({"params": p}, *x))
+    return lambda: jax.block_until_ready(run(params, *values))
+
+
+def original(network: str, batch: int, folder: Path) -> Callable[[], object]:
+    """One call of the original network."""
+    sys.path.insert(0, str(folder))
+    import torch
+    import yaml
+    from src.modules.appearance_feature_extractor import AppearanceFeatureExtractor
+    from src.modules.motion_extractor import MotionExtractor
+    from src.modules.spade_generator import SPADEDecoder
+    from src.modules.warping_network import WarpingNetwork
+
+    config = yaml.safe_load((folder / "src/config/models.yaml").read_text())["model_params"]
+    kind, name = {
+        "motion": (MotionExtractor, "motion_extractor_params"), "warping": (WarpingNetwork, "warping_module_params"),
+        "appearance": (AppearanceFeatureExtractor, "appearance_feature_extractor_params"),
+        "generator": (SPADEDecoder, "spade_generator_params"),
+    }[network]  # fmt: skip
+    device = "cuda" if torch.cuda.is_available() and jax.default_backend() != "cpu" else "cpu"
+    module = kind(**config[name]).eval().to(device)
+    values = [torch.tensor(np.moveaxis(v, -1, 1) if v.ndim > 3 else v).contiguous().to(device) for v in inputs(network, batch)]
+    if network == "warping":
+        values = [values[0], values[2], values[1]]  # the original takes the driving keypoints first
+
+    def call():
+        with torch.no_grad():
+            module(*values)
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return call
+
+
+def best(calls: list[Callable[[], object]], repeat: int) -> list[tuple[float, float]]:
+    """(wall, processor) seconds of each, the best of `repeat` rounds in turn after one that is not counted."""
+    times = [(np.inf, np.inf)] * len(calls)
+    for round in range(repeat + 1):
+        for i, call in enumerate(calls):
+            wall, cpu = time.perf_counter(), time.process_time()
+            call()
+            took = time.perf_counter() - wall, time.process_time() - cpu
+            if round:
+                times[i] = tuple(map(min, times[i], took))
+    return times
+
+
+def bfloat16_error(network: str) -> str:
+    """Largest and root mean square difference from float32, in standard deviations of each output."""
+    exact, rough = (jax.tree.map(np.asarray, ours(network, 1, dtype)()) for dtype in (jnp.float32, jnp.bfloat16))
+    if isinstance(exact, dict):
+        exact, rough = (np.concatenate([v.astype(np.float32).ravel() for v in out.values()]) for out in (exact, rough))
+    elif isinstance(exact, tuple):
+        exact, rough = exact.feature, rough.feature
+    off = (rough.astype(np.float32) - exact) / exact.std()
+    return f"max {np.abs(off).max():.3g}, rms {np.sqrt((off**2).mean()):.3g}"
+
+
+def main() -> int:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", default=",".join(MODULES))
+    parser.add_argument("--batches", default="1", metavar="N,..")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--original", type=Path, metavar="DIR", help="a checkout of KwaiVGI/LivePortrait")
+    parser.add_argument("--bfloat16", action="store_true", help="instead: the error of bfloat16")
+    options = parser.parse_args()
+    device = jax.devices()[0]
+    print(f"jax {jax.__version__}, {device.device_kind}, float32 unless said\n", flush=True)
+    if options.bfloat16:
+        for network in options.networks.split(","):
+            print(f"{network}: bfloat16 against float32, in standard deviations: {bfloat16_error(network)}", flush=True)
+        return 0
+    print("| network | batch | s per frame | processor s | original: s per frame | processor s |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for network in options.networks.split(","):
+        for batch in map(int, options.batches.split(",")):
+            calls = [ours(network, batch)] + ([] if options.original is None else [original(network, batch, options.original)])
+            cells = [f"{value / batch:.3f}" for pair in best(calls, options.repeat) for value in pair]
+            print(f"| {network} | {batch} | " + " | ".join((cells + ["", ""])[:4]) + " |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

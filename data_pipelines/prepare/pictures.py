@@ -1,0 +1,86 @@
+"""A picture file as upright 8-bit RGB, and a video's frames at a constant rate: what faces are taken from."""
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from data_pipelines.prepare import video_reader
+from data_pipelines.prepare.report import Rejected
+
+LONG_SIDE = 1280  # pixels, as LivePortrait limits its sources
+SMALLEST = 64  # pixels of the shorter side; M sees 256
+
+
+def read_picture(path: str | Path) -> tuple[UInt8[np.ndarray, "H W 3"], list[str]]:
+    """The picture and notes on what was changed.
+
+    It is turned as its EXIF data say; other colours become RGB, 16 bits 8, large ones smaller, sides even (H.264 needs that: the
+    last row or column is cut off).
+
+    Raises:
+      Rejected: no such file, no picture, too small a one.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    path, notes = Path(path), []
+    if not path.is_file():
+        raise Rejected("missing file", f"{path}: no such file")
+    try:
+        with Image.open(path) as file:
+            if getattr(file, "n_frames", 1) > 1:
+                notes.append(f"frames: the first of {file.n_frames}")
+            image = ImageOps.exif_transpose(file)
+            if file.getexif().get(0x0112, 1) != 1:
+                notes.append("turned: as its EXIF data say")
+            image.load()
+    except UnidentifiedImageError:
+        raise Rejected("not a picture", f"{path}: not a picture that can be read") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Rejected("not a picture", f"{path}: a damaged picture, or one too large ({error})") from None
+    if image.mode != "RGB":
+        notes.append(f"colours: {image.mode} to RGB")
+        image = _rgb(image)
+    wide, high = image.size
+    if min(wide, high) < SMALLEST:
+        raise Rejected("too small", f"{path}: {wide} x {high} pixels; a face needs at least {SMALLEST}")
+    if max(wide, high) > LONG_SIDE:
+        scale = LONG_SIDE / max(wide, high)
+        image = image.resize((max(2, round(wide * scale)), max(2, round(high * scale))), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        notes.append(f"size: {wide} x {high} to {image.width} x {image.height}")
+    return even(np.asarray(image)), notes
+
+
+def _rgb(image):
+    from PIL import Image
+
+    if image.mode.startswith("I") or image.mode == "F":  # 16 bits and more a pixel, grey
+        values = np.asarray(image).astype(np.float64)
+        top = 65535.0 if values.max() > 255 else 255.0
+        return Image.fromarray((values / top * 255).round().clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def even(picture: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H2 W2 3"]:
+    """Without the last row or column of an odd number."""
+    height, width = picture.shape[:2]
+    return picture[: height - height % 2, : width - width % 2]
+
+
+def at_rate(video: video_reader.Video, fps: Fraction) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """The video's frames as they would be shown at a constant rate: picture i is the one nearest before (i + 1/2) / fps.
+
+    Whatever the file's own rate, constant or not, picture i belongs to second i / fps. Raises Rejected as video_reader.frames.
+    """
+    shown, index = None, 0
+    for time, picture in video_reader.frames(video):
+        while shown is not None and (index + Fraction(1, 2)) / fps < time:
+            yield shown
+            index += 1
+        shown = even(picture)
+    if shown is not None:
+        yield shown

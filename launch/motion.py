@@ -1,0 +1,67 @@
+"""Takes the motion of a face from video or a picture, as a LivePortrait template.
+
+    jamflow motion clip.mp4 --out clip.pkl
+
+The template keeps the video's frame rate; `jamflow prepare`, `jamflow sample --motion`, `jamflow render` and LivePortrait read it.
+Needs LivePortrait's motion extractor (docs/faces.md).
+"""
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+from launch.exits import CLEAN, Parser, one_line_errors
+
+
+@one_line_errors
+def main(argv: list[str]) -> int:
+    """Runs the command; returns its exit code."""
+    from launch.render import add_network_options, add_place_options, load_networks
+
+    parser = Parser("motion", __doc__)
+    parser.add_argument("video", metavar="FILE", help="a video or picture of one face")
+    parser.add_argument("--out", required=True, metavar="FILE.pkl", help="an older one is replaced")
+    parser.add_argument("--fps", type=Fraction, metavar="N", help="frames a second of the template; default: the video's")
+    add_place_options(parser.add_argument_group("where the face is; default: the middle of the picture"))
+    add_network_options(parser.add_argument_group("the network"))
+    options = parser.parse_args(argv)
+
+    from data_pipelines.prepare import video_reader
+    from data_pipelines.prepare.pictures import at_rate, read_picture
+    from jamflow_jax.errors import ConfigError
+    from jamflow_jax.face.crop import DRIVING, Crop, average
+    from jamflow_jax.face.extract import motion_template
+    from jamflow_jax.motion.template import write_template
+    from jamflow_jax.timeline import MOTION_FPS
+    from launch.compile_cache import use_compile_cache
+    from launch.outputs.portrait import find_face, load_detector
+    from launch.outputs.staging import check_writable
+
+    path, out = Path(options.video), Path(options.out)
+    if options.fps is not None and not 1 <= options.fps <= 240:
+        raise ConfigError(f"--fps {options.fps}: frames a second, 1 to 240")
+    check_writable(out.parent)
+    if path.suffix.lower() in video_reader.ENDINGS:
+        video = video_reader.probe(path)
+        fps = options.fps or Fraction(video.fps or MOTION_FPS).limit_denominator(1001)
+        first, frames = next(video_reader.frames(video))[1], at_rate(video, fps)
+    else:
+        first, _ = read_picture(path)
+        fps, frames = options.fps or Fraction(MOTION_FPS), [first]
+    detector = None if options.detector is None else load_detector(options.detector)
+    place, notes = find_face(path, first, options.box, options.landmarks, detector, DRIVING, turn=False)
+    for note in notes:
+        print(f"note: {path}: {note}", file=sys.stderr)
+    use_compile_cache()
+    networks = load_networks(options.weights, options.batch, options.dtype, needed=("motion",))
+    start = time.perf_counter()
+    template = motion_template(networks, frames, place if isinstance(place, Crop) else average(place), fps)
+    took = time.perf_counter() - start
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_template(out, template)
+    print(f"{out}: {template.n_frames} frames at {float(fps):g} fps; {template.n_frames / took:.1f} frames/s with compilation")
+    return CLEAN
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

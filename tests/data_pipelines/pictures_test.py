@@ -1,0 +1,94 @@
+"""Pictures of every kind become upright RGB or one clear line; a video's frames come at the rate that is asked for."""
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_pipelines.prepare import video_reader
+from data_pipelines.prepare.audio_stream import stream_audio
+from data_pipelines.prepare.pictures import at_rate, read_picture
+from data_pipelines.prepare.report import Rejected
+from jamflow_jax.errors import InputError
+from launch.outputs.video import write_mp4
+
+
+def save(path, array, mode=None, **options):
+    image = Image.fromarray(array)
+    (image if mode is None else image.convert(mode)).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def picture():
+    array = np.zeros((80, 100, 3), np.uint8)
+    array[:40] = (250, 10, 10)
+    return array
+
+
+def test_exif_turns_it(tmp_path, picture):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    got, notes = read_picture(save(tmp_path / "a.png", picture, exif=exif))
+    assert got.shape == (100, 80, 3) and got[50, 70, 0] == 250 and got[50, 10, 0] == 0  # the top is at the right now
+    assert any(note.startswith("turned") for note in notes)
+
+
+def test_other_colours_become_rgb(tmp_path, picture):
+    for mode, name in (("CMYK", "a.jpg"), ("L", "a.png"), ("P", "b.png"), ("RGBA", "c.png")):
+        got, notes = read_picture(save(tmp_path / name, picture, mode))
+        assert got.shape == picture.shape and got.dtype == np.uint8 and notes
+        assert got[10].mean() > got[70].mean() + 20
+    deep = (np.arange(80 * 100).reshape(80, 100) * 8).astype(np.uint16)
+    got, notes = read_picture(save(tmp_path / "d.png", deep))
+    np.testing.assert_allclose(got[..., 0], deep / 65535 * 255, atol=1)
+
+
+def test_sizes(tmp_path, picture):
+    got, _ = read_picture(save(tmp_path / "a.png", picture[:79, :99]))
+    assert got.shape == (78, 98, 3)
+    got, notes = read_picture(save(tmp_path / "b.png", np.zeros((1000, 2560, 3), np.uint8)))
+    assert got.shape == (500, 1280, 3) and notes
+    with pytest.raises(Rejected, match="40 x 30 pixels; a face needs at least 64"):
+        read_picture(save(tmp_path / "c.png", picture[:30, :40]))
+
+
+def test_what_is_no_picture(tmp_path, picture):
+    (tmp_path / "a.jpg").write_text("no picture")
+    with pytest.raises(InputError, match="not a picture"):
+        read_picture(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match="no such file"):
+        read_picture(tmp_path / "none.jpg")
+    whole = save(tmp_path / "b.png", np.random.default_rng(0).integers(0, 255, (80, 100, 3), np.uint8)).read_bytes()
+    (tmp_path / "c.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="damaged"):
+        read_picture(tmp_path / "c.png")
+
+
+@pytest.fixture
+def video(tmp_path):
+    frames = (np.full((64, 98, 3), 20 * i, np.uint8) for i in range(10))
+    sound = 0.3 * np.sin(np.arange(24_000) * 0.05).astype(np.float32)
+    write_mp4(tmp_path / "v.mp4", frames, sound, fps=10)
+    return tmp_path / "v.mp4"
+
+
+@pytest.mark.parametrize("fps, count", [(Fraction(10), 10), (Fraction(20), 19), (Fraction(5), 5), (Fraction(25), 23)])
+def test_frames_at_a_rate(video, fps, count):
+    seen = [int(frame.mean()) for frame in at_rate(video_reader.probe(video), fps)]
+    assert abs(len(seen) - count) <= 1
+    expected = [20 * int((i + 0.5) / fps * 10) for i in range(len(seen))]
+    np.testing.assert_allclose(seen, np.minimum(expected, 180), atol=8)
+
+
+def test_sound_comes_in_blocks(video, tmp_path):
+    blocks = list(stream_audio(video, 0.5))
+    assert sum(map(len, blocks)) == 12_000 and len(blocks) > 5 and max(map(len, blocks)) <= 2048
+    assert abs(sum(map(len, stream_audio(video))) - 24_000) < 3_000
+    mute = save(tmp_path / "a.png", np.zeros((64, 64), np.uint8))
+    for path, says in ((tmp_path / "none.wav", "no such file"), (mute, "no sound")):
+        with pytest.raises(Rejected, match=says):
+            stream_audio(path)
+    with av.open(str(video)) as file:
+        assert "AI-generated" in file.metadata["comment"]

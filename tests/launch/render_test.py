@@ -1,0 +1,213 @@
+"""`jamflow render`, `motion`, `sample --face`: what they write, decoded again; with stand-ins for the networks, once with them."""
+from fractions import Fraction
+
+import av
+import jax
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+import jamflow_jax.train.bundle
+import launch.render
+from jamflow_jax.face.animate import Face
+from jamflow_jax.face.networks import Networks, batches
+from jamflow_jax.motion.template import Template, read_template, write_template
+from jamflow_jax.torch_io import liveportrait
+from launch import motion, render, sample
+from launch.outputs import portrait, provenance
+from launch.outputs.video import write_mp4
+
+POINTS = np.random.default_rng(0).normal(size=(21, 3)).astype(np.float32)
+
+
+class StandIn:
+    """Networks that see how bright a crop is (t_x) and draw the driving t_x as red, the source's as green."""
+
+    batch, size = 4, 128
+    params = {"stitching": {"stitching": None}}
+    chunks: list[int] = []
+
+    def faces(self, crops):
+        for pictures, count in batches(crops, self.batch):
+            self.chunks.append(count)
+            t = np.zeros((count, 3), np.float32)
+            t[:, 0] = pictures[:count].mean((1, 2, 3)) / 255
+            eye = np.broadcast_to(np.eye(3, dtype=np.float32), (count, 3, 3))
+            points = np.broadcast_to(POINTS, (count, 21, 3))
+            yield Face(points, 0 * points, eye, t, np.ones((count, 1), np.float32))
+
+    def volume(self, crops):
+        return crops
+
+    def pictures(self, volume, source, driving):
+        red = np.round(255 * (driving - POINTS).mean(1)[:, 0]).clip(0, 255)
+        green = np.round(255 * (source - POINTS).mean(1)[:, 0]).clip(0, 255)
+        colours = np.stack([red, np.broadcast_to(green, red.shape), 0 * red], -1)
+        return np.broadcast_to(colours[:, None, None].astype(np.uint8), (len(driving), 256, 256, 3))
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    made = StandIn()
+    monkeypatch.setattr(launch.render, "load_networks", lambda *_, **__: made)
+    monkeypatch.setattr("launch.compile_cache.use_compile_cache", lambda: None)
+    return made
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.full((120, 161, 3), 51, np.uint8)).save(path)  # 0.2 bright, an odd width
+    return path
+
+
+def template(frames: int, fps=25) -> Template:
+    """t_x rises by 0.04 a frame."""
+    t = np.zeros((frames, 3), np.float32)
+    t[:, 0] = 0.04 * np.arange(frames)
+    eye = np.broadcast_to(np.eye(3, dtype=np.float32), (frames, 3, 3))
+    return Template(np.zeros((frames, 21, 3), np.float32), eye, t, np.ones((frames, 1), np.float32), output_fps=fps)
+
+
+def decoded(path):
+    with av.open(str(path)) as file:
+        rate, metadata = Fraction(file.streams.video[0].average_rate), dict(file.metadata)
+        frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+    sound = None
+    with av.open(str(path)) as file:
+        if file.streams.audio:
+            sound = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+    return frames, sound, rate, metadata
+
+
+NO_STITCH = ["--no-stitch"]
+
+
+def test_a_picture_moves_in_step_with_its_sound(networks, photo, tmp_path):
+    write_template(tmp_path / "m.pkl", template(11, 20))
+    click = np.zeros(24_000, np.float32)
+    click[6_000:6_200] = 0.9  # at 0.25 s
+    soundfile.write(tmp_path / "m_template.wav", click, 24_000)
+    out = tmp_path / "o.mp4"
+    args = ["--source", str(photo), "--motion", str(tmp_path / "m.pkl"), "--out", str(out), *NO_STITCH]
+    assert render.main(args) == 0
+    frames, sound, rate, metadata = decoded(out)
+    assert len(frames) == 11 and rate == 20 and frames[0].shape == (120, 160, 3)
+    reds = [frame[60, 80, 0] for frame in frames]
+    np.testing.assert_allclose(reds, [255 * (0.2 + 0.04 * i) for i in range(11)], atol=6)
+    assert frames[5][60, 2, 0] == pytest.approx(51, abs=6)  # beside the crop: the picture
+    assert len(sound) == pytest.approx(24_000 * 11 / 20, abs=2_048)  # the sound ends with the pictures
+    assert np.argmax(np.abs(sound)) == pytest.approx(6_100, abs=400)
+    assert metadata["comment"] == provenance.GENERATED
+    assert render.main([*args, "--silent", "--no-mark", "--face-only"]) == 0
+    frames, sound, _, metadata = decoded(out)
+    assert sound is None and "comment" not in metadata and frames[0].shape == (256, 256, 3)
+
+
+def test_a_video_keeps_its_own_movement_but_the_lips(networks, tmp_path):
+    write_mp4(tmp_path / "v.mp4", (np.full((96, 96, 3), 20 * i, np.uint8) for i in range(10)), fps=25)
+    write_template(tmp_path / "m.pkl", template(7))
+    networks.chunks.clear()
+    args = ["--source", str(tmp_path / "v.mp4"), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main([*args, "--face-only"]) == 0
+    frames, _, rate, metadata = decoded(tmp_path / "o.mp4")
+    assert len(frames) == 7 and rate == 25 and networks.chunks == [4, 3]  # the shorter one; batches, not the whole
+    for i, frame in enumerate(frames):
+        np.testing.assert_allclose(frame[100, 100, :2], 20 * i, atol=8)  # the driving t_x is not taken
+    assert metadata["comment"] == provenance.COMPOSITE
+
+
+def test_memory_does_not_grow_with_length(networks, photo):
+    source = portrait.read_source(photo)
+    taken = portrait.portrait_frames(networks, source, portrait.drive_of(template(100_000), False), portrait.Look(stitch=False))
+    assert next(taken).shape == (120, 160, 3)  # nothing waits for the end
+
+
+def test_motion_from_video(networks, tmp_path):
+    write_mp4(tmp_path / "v.mp4", (np.full((96, 128, 3), 20 * i, np.uint8) for i in range(10)), fps=25)
+    assert motion.main([str(tmp_path / "v.mp4"), "--out", str(tmp_path / "m.pkl")]) == 0
+    made = read_template(tmp_path / "m.pkl")
+    assert made.n_frames == 10 and made.fps == 25 and made.kp is not None and made.c_lip is not None
+    np.testing.assert_allclose(made.t[:, 0], [20 * i / 255 for i in range(10)], atol=0.03)
+
+
+def points(faces):
+    """A detector that finds so many faces."""
+    base = np.array([[-30, -30], [30, -30], [0, 0], [-20, 40], [20, 40]], float)
+    return [base * (1 + 0.1 * i) / 2 + (80, 60) for i in range(faces)]
+
+
+def none(picture):
+    return points(0)
+
+
+def two(picture):
+    return points(2)
+
+
+@pytest.mark.parametrize("more, says, code", [
+    (["--detector", "render_test:none"], "finds no face", 1),
+    (["--detector", "nowhere:none"], "nowhere", 2),
+    (["--box", "1000,10,1100,60"], "lies outside", 1),
+    (["--motion", "none.npz"], "no such file", 1),
+    (["--audio", "none.wav"], "no such file", 1),
+    (["--source", "none.jpg"], "no such file", 1),
+    (["--landmarks", "none.npz"], "no such file", 1),
+    (["--out", "o.avi"], ".mp4", 1),
+])  # fmt: skip
+def test_bad_input_is_one_line(networks, photo, tmp_path, capsys, monkeypatch, more, says, code):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "render_test", sys.modules[__name__])
+    write_template(tmp_path / "m.pkl", template(3))
+    args = ["--source", str(photo), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4")]
+    assert render.main([*args, *more]) == code
+    error = capsys.readouterr().err.strip()
+    assert says in error and "\n" not in error
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_of_many_faces_the_largest_is_taken(photo):
+    source = portrait.read_source(photo, detector=two)
+    assert source.place.side == pytest.approx(2.3 * 1.1 * 35) and "2 found" in source.notes[-1]
+
+
+def test_sample_without_weights_draws_and_says_what_is_missing(model, files, photo, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: model)
+    monkeypatch.setattr("launch.compile_cache.use_compile_cache", lambda: None)
+    args = ["--steps", "1", "--model", "run", "--out", str(tmp_path / "o"), "--audio", str(files / "speech.wav")]
+    args += ["--files", "video", "--face-weights", str(tmp_path / "none")]
+    assert sample.main([*args, "--face", str(photo)]) == 3
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["sample.mp4"]
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and all(name in error for name in liveportrait.FILES.values()) and str(tmp_path / "none") in error
+
+
+def test_from_text_to_a_talking_face(model, photo, tmp_path, monkeypatch):
+    """The whole chain with random weights in all five networks, on crops of half the size."""
+    def random(name):
+        rng = np.random.default_rng(0)
+
+        def leaf(like):
+            fan = max(1, int(np.prod(like.shape[:-1])) if len(like.shape) > 1 else 100)
+            return (rng.standard_normal(like.shape, np.float32) * np.float32(fan**-0.5)).astype(np.float32)
+
+        return jax.tree.map(leaf, liveportrait.template(name))
+
+    networks = Networks({name: random(name) for name in liveportrait.FILES}, batch=3, size=128)
+    monkeypatch.setattr(launch.render, "load_networks", lambda *_, **__: networks)
+    monkeypatch.setattr(liveportrait, "find", lambda *_: {})
+    monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: model)
+    monkeypatch.setattr("launch.compile_cache.use_compile_cache", lambda: None)
+    args = ["--steps", "1", "--model", "run", "--out", str(tmp_path / "o"), "--text", "hi.", "--duration", "0.1", "--name", "a"]
+    assert sample.main([*args, "--face", str(photo), "--files", "wav,npz"]) == 0
+    frames, sound, rate, metadata = decoded(tmp_path / "o" / "a_face.mp4")
+    said, _ = soundfile.read(tmp_path / "o" / "a.wav")
+    made = np.load(tmp_path / "o" / "a.npz")["motion"]
+    assert len(frames) == len(made) == 3 and rate == 25 and frames[0].shape == (120, 160, 3)
+    assert np.isfinite(sound).all() and 0 <= len(sound) - len(said) < 2_048
+    lag = np.argmax(np.correlate(sound[: len(said)], said, "full")) - (len(said) - 1)
+    assert abs(lag) <= 24  # a millisecond
+    assert metadata["comment"] == provenance.GENERATED
+    assert "AI-generated" in soundfile.SoundFile(tmp_path / "o" / "a.wav").comment
