@@ -31,6 +31,7 @@ from jamflow_jax.text.tokenizer import Tokenizer
 __all__ = ["SHARD_EXAMPLES", "Checks", "Example", "build", "assemble", "directory"]
 
 SHARD_EXAMPLES = 1024
+SPEAKERS = 1000  # that report.json lists
 BESIDE = ("index.npz", "vocab.txt", "statistics.json")  # files whose checksums stand in dataset.json beside the shards
 POLICIES = ("off", "note", "reject")
 
@@ -146,7 +147,7 @@ def assemble(
     if len(widths) > 1:
         raise InputError(f"speech features of different widths: {', '.join(map(str, widths))}")
     splits = {split: {"clips": len(index.select(split)), "seconds": round(index.seconds(split), 3)} for split in SPLITS}
-    report.totals |= {"splits": splits, "speakers": len(index.speakers)}
+    report.totals |= {"splits": splits, "speakers": len(index.speakers), **_lengths(index)}
     vocabulary = tokenizer()
     index.save(path / "index.npz")
     vocabulary.to_file(path / "vocab.txt")
@@ -169,6 +170,18 @@ def assemble(
         "checksums": {name: sha256(path / name) for name in BESIDE},
     }
     write_json(path / "dataset.json", meta)
+
+
+def _lengths(index: Index) -> dict:
+    """For report.json: how long clips are, and how much there is of the speakers there is most of."""
+    seconds = np.asarray(index.length) * 256 / 24_000
+    quantiles = {"shortest": 0, "tenth": 10, "median": 50, "ninetieth": 90, "longest": 100}
+    by_speaker = np.bincount(np.asarray(index.speaker) + 1, weights=seconds, minlength=len(index.speakers) + 1)[1:]
+    most = np.argsort(-by_speaker, kind="stable")[:SPEAKERS]
+    return {
+        "seconds": {name: round(float(np.percentile(seconds, q)), 3) for name, q in quantiles.items()},
+        "seconds_by_speaker": {index.speakers[i]: round(float(by_speaker[i]), 3) for i in most},
+    }
 
 
 def sha256(path: Path) -> str:

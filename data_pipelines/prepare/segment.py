@@ -1,6 +1,6 @@
 """Long recordings cut on pauses: one pass over the sound, in blocks, so that ten hours need no more memory than ten seconds.
 
-Cuts lie at the middle of motion frames' boundaries (0.04 s), each where the sound is quietest (mean of 0.28 s) between `SHORTEST`
+Cuts lie between motion frames (0.04 s), each where the sound is quietest (mean of 0.28 s) between `SHORTEST`
 of the longest length and the longest length after the cut before it: a pause where there is one. With word times, a cut inside a
 word is avoided and each part keeps its words as text; without them the text of a recording that is cut cannot be kept.
 """
@@ -82,17 +82,19 @@ def _blocks(path: Path, start: float, end: float | None) -> Iterator[tuple[np.nd
 
     if not path.is_file():
         raise Rejected("missing file", f"{path}: no such file")
+    begun = False
     if path.suffix.lower() not in ENDINGS:
         try:
             with soundfile.SoundFile(path) as file:
                 file.seek(min(round(start * file.samplerate), file.frames))
                 left = file.frames - file.tell() if end is None else round((end - start) * file.samplerate)
                 while left > 0 and len(block := file.read(min(left, file.samplerate), dtype="float32", always_2d=True)):
-                    left -= len(block)
+                    left, begun = left - len(block), True
                     yield block.mean(1), file.samplerate
                 return
-        except (soundfile.SoundFileError, RuntimeError):
-            pass
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            if begun:
+                raise Rejected("not audio", f"{path}: its sound breaks off ({error})") from None
     import av
 
     try:

@@ -1,7 +1,7 @@
 """A worker for tests: the mouth's opening is the brightness of the picture's left half; a dark picture shows no face, a blue one
 two.
 
-    python fake_worker.py [crash|hang|nonsense|mute|landmarks]
+    python fake_worker.py [crash|hang|nonsense|mute|log FILE]
 """
 import json
 import os

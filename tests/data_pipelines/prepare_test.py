@@ -77,6 +77,8 @@ def test_a_manifest_becomes_a_data_set(folder):
     assert data.index.ids() == ["a", "speech", "c"] and data.index.length.tolist() == [94, 76, 150]
     assert data.index.split.tolist() == [0, 1, 0] and data.index.flags.tolist() == [7, 5, 2]
     assert data.index.speaker_name(0) == "ann" and data.record(0).extra == {"words": [[0, 0.5, "good"]]}
+    totals = json.loads((folder.path / "set" / "report.json").read_text())["totals"]
+    assert totals["seconds_by_speaker"] == {"ann": 1.003} and totals["seconds"]["longest"] == 1.6
     assert data.meta["splits"]["train"]["clips"] == 2 and data.meta["fingerprint"] == data.index.fingerprint()
     assert data.tokenizer.vocab == (" ", *"adglnosuy") or set(data.tokenizer.vocab) == set("good day only sound")
     assert len(data.audio(0)) == 24_000 and data.audio(2) is None
