@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-LIMIT = 600  # seconds that a run may take
+LIMIT = 1_800  # seconds that a run may take
 MODEL = (
     "log_every=1", "optim.warmup=2", "optim.lr=1e-2", "optim.decay=constant", "checkpoint.every=4", "evaluation.every=0",
     "data.buckets=1", "data.batch_frames=600", "data.max_batch=4", "model.joint_layers=(0,)", "model.audio.text_width=16",
