@@ -1,11 +1,11 @@
 """Trains the same run in one process on two devices and in two processes on one device each, and compares the losses bit for bit.
 
-    python -m benchmarks.processes [--data DIR] [--steps 8] [--mesh data=2,fsdp=1] [--out runs/processes]
+    python -m benchmarks.processes [--data DIR] [--steps 8] [--mesh data=2,fsdp=1] [--restart] [--out runs/processes]
 
-Both are `jamflow train` on CPU devices, the two processes joined by gloo as on a cluster (JAX_COORDINATOR_ADDRESS and its kin);
-they end half way, and the same command goes on, now with worker processes that read. Without --data a small mixed set is made:
-sound and motion, sound only, motion only, so that programs of both streams and of one alone run. Exit code 0 only if metrics.jsonl
-of both runs is the same file.
+Both are `jamflow train` on CPU devices, the two processes joined by gloo as on a cluster (JAX_COORDINATOR_ADDRESS and its kin).
+With --restart the two end half way, and the same command goes on with worker processes that read. Without --data a small mixed
+set is made: sound and motion, sound only, motion only, so that programs of both streams and of one alone run. Exit code 0 only if
+metrics.jsonl of both runs is the same file.
 """
 import argparse
 import hashlib
@@ -30,6 +30,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a prepared data set; default: a small mixed one")
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--restart", action="store_true", help="end the two half way and go on with worker processes")
     parser.add_argument("--mesh", default="data=1,fsdp=2", help="axes of the two devices")
     parser.add_argument("--out", type=Path, default=Path("runs/processes"), help="must not hold an earlier comparison")
     options = parser.parse_args(argv)
@@ -44,8 +45,9 @@ def main(argv: list[str]) -> int:
         print(f"{name}: {processes} x {2 // processes}, to step {steps}, in {time.perf_counter() - start:.0f} s", flush=True)
 
     train("one", 1, options.steps)
-    train("two", 2, half)
-    train("two", 2, options.steps, "data.workers=1")
+    if options.restart:
+        train("two", 2, half)
+    train("two", 2, options.steps, *(("data.workers=1",) if options.restart else ()))
     texts = [(options.out / name / "metrics.jsonl").read_text() for name in ("one", "two")]
     losses = [row["loss"] for row in map(json.loads, texts[0].splitlines()) if "lr" in row]
     print(f"losses {losses[0]:.6f} ... {losses[-1]:.6f}")

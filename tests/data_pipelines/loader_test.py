@@ -89,7 +89,7 @@ def test_worker_processes_change_nothing(mixed_set, workers):
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)  # five processes, each compiles three programs
 def test_one_process_with_two_devices_and_two_with_one_have_the_same_losses(tmp_path):
-    """Bit for bit, with a restart of the two and worker processes after it."""
+    """Bit for bit, on batches of both streams and of one alone."""
     assert processes.main(["--out", str(tmp_path)]) == 0
 
 
