@@ -31,7 +31,7 @@ from jamflow_jax.text.tokenizer import Tokenizer
 from jamflow_jax.torch_io import verify
 from jamflow_jax.torch_io.files import open_checkpoint
 from jamflow_jax.torch_io.fit import fit
-from jamflow_jax.torch_io.names import Name, audio_names, motion_names, turn_back
+from jamflow_jax.torch_io.names import Name, audio_names, motion_names, turn_back, vocos_names
 
 FORMAT = "jamflow-torch-1"
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
@@ -42,7 +42,7 @@ _TWIN = Path(__file__).with_name("jamflow_torch.py")
 
 def write(
     folder: Path, config: JamFlowConfig, params: Mapping[str, Any], tokenizer: Tokenizer, space: MotionSpace,
-    statistics: Statistics, facts: Mapping[str, Any], dtype: str = "float32",
+    statistics: Statistics, facts: Mapping[str, Any], dtype: str = "float32", vocoder: Any = None,
 ) -> dict[str, Any]:
     """Writes the model of all streams in `params` and checks what was written.
 
@@ -53,6 +53,7 @@ def write(
       tokenizer, space, statistics: what gives inputs and outputs their meaning.
       facts: more for config.json: stage, speech, step, ...
       dtype: of the parameters in the file: float32, bfloat16 or float16.
+      vocoder: parameters from `torch_io.vocos.load`, written in float32; None: no vocoder.
 
     Returns:
       what went into verification.json.
@@ -76,6 +77,9 @@ def write(
     checked["reads_back_bit_equal"] = all(map(np.array_equal, jax.tree.leaves(reread), jax.tree.leaves(rounded)))
     if not checked["reads_back_bit_equal"]:
         raise InputError(f"{folder}: the file reads back other parameters than were written")
+    if vocoder is not None:
+        save_file(state_dict(vocos_names(), jax.device_get(vocoder), ""), folder / "vocos.safetensors", {"format": "pt"})
+        checked["vocoder_largest_difference"] = verify.vocoder(folder, vocoder)
     (folder / "verification.json").write_text(json.dumps(checked, indent=1) + "\n")
     return checked
 

@@ -8,6 +8,7 @@ is judged in two steps: the float32 file must pass, then its own error against f
     error = |v_half - v_32| / max(1, rms v_32),  largest and rms,   with the arithmetic in that precision and in float32.
 """
 import dataclasses
+import functools
 import json
 import secrets
 from collections.abc import Callable, Mapping
@@ -20,9 +21,10 @@ import numpy as np
 from jamflow_jax.errors import InputError
 from jamflow_jax.model.config import AudioConfig, JamFlowConfig
 from jamflow_jax.model.jamflow import AudioInputs, JamFlow, MotionInputs
-from jamflow_jax.timeline import motion_frames
+from jamflow_jax.timeline import MEL_BINS, motion_frames
 
 BOUND = 2e-4
+VOCODER_BOUND = 1e-3
 FRAMES = 200  # mel frames of the longest clip: 2.1 s, several windows
 
 
@@ -86,6 +88,27 @@ def audio_only(folder: Path, config: AudioConfig, params: Any, save: Callable[[s
     return _check(folder, expected, velocities, save, dtype, seed, torch)
 
 
+def vocoder(folder: Path, params: Any) -> float:
+    """Largest difference of the sound of a random mel, JAX against vocos.safetensors, over the sound's standard deviation.
+
+    Raises:
+      InputError: it is above VOCODER_BOUND.
+    """
+    import torch
+
+    from jamflow_jax.audio.vocoder import vocos
+    from jamflow_jax.torch_io.jamflow_torch import Vocos
+
+    mel_BTF = np.random.default_rng(secrets.randbits(32)).normal(-1, 2, (1, FRAMES, MEL_BINS)).astype(np.float32)
+    ours = np.asarray(vocos(params, mel_BTF))
+    theirs = Vocos.from_file(folder / "vocos.safetensors")(torch.as_tensor(mel_BTF)).numpy()
+    difference = float(np.abs(ours - theirs).max() / ours.std())
+    if not difference <= VOCODER_BOUND:
+        raise InputError(f"PyTorch's vocoder differs by {difference:.2e} of the sound's deviation, at most {VOCODER_BOUND:.0e} is "
+                         "allowed; nothing is written")  # fmt: skip
+    return difference
+
+
 def random_inputs(config: JamFlowConfig, streams: tuple[str, ...], rng: np.random.Generator) -> dict[str, Any]:
     """Arguments of JamFlow for four clips, NumPy; fields of AudioInputs and MotionInputs under their names."""
     length_B = np.array([FRAMES, FRAMES - 1, FRAMES // 2 + 7, 3 * FRAMES // 4], np.int32)
@@ -123,8 +146,13 @@ def jax_velocities(config: JamFlowConfig, params: Mapping[str, Any], inputs: Map
     motion = None if inputs["motion"] is None else MotionInputs(**inputs["motion"])
     rest = {name: value for name, value in inputs.items() if name not in ("audio", "motion")}
     with jax.default_matmul_precision("highest"):
-        velocities = jax.jit(JamFlow(exact).apply)({"params": params}, audio, motion, **rest)
+        velocities = _apply(exact, params, audio, motion, rest)
     return {name: np.asarray(v) for name, v in zip(("audio", "motion"), velocities) if v is not None}
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(config, params, audio, motion, rest):
+    return JamFlow(config).apply({"params": params}, audio, motion, **rest)
 
 
 def torch_velocities(twin: Any, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -162,6 +190,8 @@ def _check(folder, expected, velocities, save, dtype, seed, torch) -> dict[str, 
         save(dtype)
         for label, kind in ((f"computed_in_{dtype}", getattr(torch, dtype)), ("computed_in_float32", torch.float32)):
             rough = velocities(kind)
+            if not all(np.isfinite(v).all() for v in rough.values()):
+                raise InputError(f"in {dtype} this model overflows (velocities are not finite); export bfloat16 or float32")
             found[f"{dtype}_error"] = found.get(f"{dtype}_error", {}) | {
                 label: {name: _error(rough[name], exact[name]) for name in exact}}
     return found
