@@ -36,7 +36,7 @@ from jamflow_jax.torch_io.names import Name, audio_names, motion_names, turn_bac
 FORMAT = "jamflow-torch-1"
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 F5_PREFIX = "ema_model.transformer."
-_TABLES = {"audio": (audio_names, init_audio), "motion": (motion_names, init_motion)}
+TABLES = {"audio": (audio_names, init_audio), "motion": (motion_names, init_motion)}
 _TWIN = Path(__file__).with_name("jamflow_torch.py")
 
 
@@ -118,7 +118,7 @@ def load(folder: str | Path) -> tuple[JamFlowConfig, dict[str, Any]]:
     try:
         about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         streams, values = list(about["streams"]), about["model"]
-        known = about["format"] == FORMAT and set(streams) <= set(_TABLES)
+        known = about["format"] == FORMAT and set(streams) <= set(TABLES)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / 'config.json'}: not the config of a PyTorch export ({error})") from None
     if not known:
@@ -128,7 +128,7 @@ def load(folder: str | Path) -> tuple[JamFlowConfig, dict[str, Any]]:
     with open_checkpoint(folder / "model.safetensors") as tensors:
         strange = {name: name for name in tensors.shapes if name.partition(".")[0] not in streams}
         for stream in streams:
-            (table, init), its = _TABLES[stream], getattr(config, stream)
+            (table, init), its = TABLES[stream], getattr(config, stream)
             keys = {name.removeprefix(f"{stream}."): name for name in tensors.shapes if name.startswith(f"{stream}.")}
             what = f"the {stream} stream of config.json"
             params[stream] = fit(tensors, keys | strange, table(its), shapes_of(init, its), what)
@@ -159,7 +159,7 @@ def _tensors(name: Name, value: np.ndarray):
 def _save_streams(folder: Path, config: JamFlowConfig, params: Mapping[str, Any], dtype: str) -> None:
     tensors = {}
     for stream, tree in params.items():
-        tensors |= state_dict(_TABLES[stream][0](getattr(config, stream)), tree, f"{stream}.", DTYPES[dtype])
+        tensors |= state_dict(TABLES[stream][0](getattr(config, stream)), tree, f"{stream}.", DTYPES[dtype])
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
 
