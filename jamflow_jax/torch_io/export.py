@@ -142,11 +142,19 @@ def shapes_of(init, config) -> dict[tuple[str, ...], tuple[int, ...]]:
 
 
 def state_dict(names, params: Any, prefix: str, dtype: np.dtype = np.float32) -> dict[str, np.ndarray]:
-    """Our parameter tree as PyTorch's tensors, by the table of names; every parameter is in it."""
+    """Our parameter tree as PyTorch's tensors, by the table of names; every parameter is in it.
+
+    Raises:
+      InputError: a value that is not finite in `dtype`.
+    """
     left, tensors = dict(traverse_util.flatten_dict(params)), {}
     for name in names:
         for key, tensor in _tensors(name, np.asarray(left.pop(name.path))):
-            tensors[prefix + key] = np.ascontiguousarray(tensor.astype(dtype, copy=False))
+            with np.errstate(over="ignore"):
+                tensors[prefix + key] = cast = np.ascontiguousarray(tensor.astype(dtype, copy=False))
+            if not np.isfinite(cast).all():
+                most, limit = np.abs(tensor).max(), float(ml_dtypes.finfo(dtype).max)
+                raise InputError(f"{prefix}{key} holds values up to {most:.3g}, and {np.dtype(dtype).name} ends at {limit:g}")
     assert not left, f"no PyTorch name for {sorted(left)}"
     return tensors
 

@@ -15,7 +15,7 @@ from jamflow_jax.text.tokenizer import Tokenizer
 
 TRUNK = {"width": 32, "depth": 2, "heads": 2, "head_dim": 16}
 CONFIG = JamFlowConfig(
-    audio=AudioConfig(**TRUNK, mel_dim=6, text_vocab=9, text_width=16, text_layers=1),
+    audio=AudioConfig(**TRUNK, text_vocab=9, text_width=16, text_layers=1),
     motion=MotionConfig(**TRUNK, mouth_dim=4, rest_dim=3),
     joint_layers=(0,),
 )
