@@ -2,7 +2,7 @@
 
     model.safetensors     parameters under audio.KEY and motion.KEY, KEY as F5-TTS names it (names.py)
     config.json           the model, its streams, stage, motion space, tokenizer, step, licence
-    vocab.txt, statistics.json          vocos.safetensors, when there is a vocoder
+    vocab.txt, statistics.json          vocoder.safetensors, when there is a vocoder
     jamflow_torch.py      the model and its sampler in PyTorch, verbatim the file of this folder
     verification.json     the largest differences between JAX and these files (verify.py)
 
@@ -78,7 +78,7 @@ def write(
     if not checked["reads_back_bit_equal"]:
         raise InputError(f"{folder}: the file reads back other parameters than were written")
     if vocoder is not None:
-        save_file(state_dict(vocos_names(), jax.device_get(vocoder), ""), folder / "vocos.safetensors", {"format": "pt"})
+        save_file(state_dict(vocos_names(), jax.device_get(vocoder), ""), folder / "vocoder.safetensors", {"format": "pt"})
         checked["vocoder_largest_difference"] = verify.vocoder(folder, vocoder)
     (folder / "verification.json").write_text(json.dumps(checked, indent=1) + "\n")
     return checked

@@ -7,7 +7,7 @@
     sound = model.vocoder(results[1].mel[None])                    # [1, (T - 1) * 256] at 24 kHz
     motion = model.raw_motion(results[0].mouth)                    # [M, D] in the units of config.json's motion space
 
-FOLDER holds config.json, model.safetensors, vocab.txt, statistics.json and perhaps vocos.safetensors. Keys under `audio.` are
+FOLDER holds config.json, model.safetensors, vocab.txt, statistics.json and perhaps vocoder.safetensors. Keys under `audio.` are
 those of F5-TTS's DiT, those under `motion.` the same over motion frames. What is computed is the paper's (arXiv 2506.23552):
 
     one clock      24 kHz, a mel frame every 256 samples = 4 ticks of 1/375 s; a motion frame lasts 15 ticks = 1/25 s
@@ -414,8 +414,8 @@ class JamFlow(nn.Module):
             model.vocab = {line.removesuffix("\r"): i for i, line in enumerate(lines)}
         statistics = json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
         model.statistics = {name: torch.tensor(statistics[name]) for name in ("mean", "std", "live")}
-        if (folder / "vocos.safetensors").exists():
-            model.vocoder = Vocos.from_file(folder / "vocos.safetensors", device)
+        if (folder / "vocoder.safetensors").exists():
+            model.vocoder = Vocos.from_file(folder / "vocoder.safetensors", device)
         return model
 
     def forward(self, audio, motion, length_B=None, joint_audio_B=None, joint_motion_B=None):

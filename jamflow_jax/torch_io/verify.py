@@ -89,7 +89,7 @@ def audio_only(folder: Path, config: AudioConfig, params: Any, save: Callable[[s
 
 
 def vocoder(folder: Path, params: Any) -> float:
-    """Largest difference of the sound of a random mel, JAX against vocos.safetensors, over the sound's standard deviation.
+    """Largest difference of the sound of a random mel, JAX against vocoder.safetensors, over the sound's standard deviation.
 
     Raises:
       InputError: it is above VOCODER_BOUND.
@@ -101,7 +101,7 @@ def vocoder(folder: Path, params: Any) -> float:
 
     mel_BTF = np.random.default_rng(secrets.randbits(32)).normal(-1, 2, (1, FRAMES, MEL_BINS)).astype(np.float32)
     ours = np.asarray(vocos(params, mel_BTF))
-    theirs = Vocos.from_file(folder / "vocos.safetensors")(torch.as_tensor(mel_BTF)).numpy()
+    theirs = Vocos.from_file(folder / "vocoder.safetensors")(torch.as_tensor(mel_BTF)).numpy()
     difference = float(np.abs(ours - theirs).max() / ours.std())
     if not difference <= VOCODER_BOUND:
         raise InputError(f"PyTorch's vocoder differs by {difference:.2e} of the sound's deviation, at most {VOCODER_BOUND:.0e} is "

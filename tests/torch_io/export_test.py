@@ -41,7 +41,7 @@ def test_everything_is_there_and_measured(exported):
     folder, checked = exported
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json", "jamflow_torch.py", "model.safetensors", "statistics.json", "verification.json", "vocab.txt",
-        "vocos.safetensors"]  # fmt: skip
+        "vocoder.safetensors"]  # fmt: skip
     assert (folder / "jamflow_torch.py").read_bytes() == Path(jamflow_torch.__file__).read_bytes()
     assert json.loads((folder / "verification.json").read_text()) == checked
     assert set(checked["largest_difference"]) == {"audio", "motion"}
@@ -57,7 +57,7 @@ def test_it_reads_back_bit_for_bit(exported, tiny, golden):
     config, params = export.load(exported[0])
     assert config == tiny.config
     jax.tree.map(np.testing.assert_array_equal, params, tiny.params)
-    sound, written = load_file(golden / "vocos_tiny.safetensors"), load_file(exported[0] / "vocos.safetensors")
+    sound, written = load_file(golden / "vocos_tiny.safetensors"), load_file(exported[0] / "vocoder.safetensors")
     assert set(sound) - set(written) <= set(VOCOS_BUFFERS)
     assert all(np.array_equal(value, sound[key]) for key, value in written.items())
 
