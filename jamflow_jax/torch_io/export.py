@@ -1,7 +1,7 @@
 """A trained model as PyTorch reads it: a folder that needs no JAX and that has proved itself before it appears.
 
     model.safetensors     parameters under audio.KEY and motion.KEY, KEY as F5-TTS names it (names.py)
-    config.json           the model, its streams, stage, motion space, tokenizer, step, licence
+    config.json           the model, its streams, stage, motion space, tokenizer, step
     vocab.txt, statistics.json          vocoder.safetensors, when there is a vocoder
     jamflow_torch.py      the model and its sampler in PyTorch, verbatim the file of this folder
     verification.json     the largest differences between JAX and these files (verify.py)

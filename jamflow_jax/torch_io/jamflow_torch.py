@@ -7,8 +7,9 @@
     sound = model.vocoder(results[1].mel[None])                    # [1, (T - 1) * 256] at 24 kHz
     motion = model.raw_motion(results[0].mouth)                    # [M, D] in the units of config.json's motion space
 
-FOLDER holds config.json, model.safetensors, vocab.txt, statistics.json and perhaps vocoder.safetensors. Keys under `audio.` are
-those of F5-TTS's DiT, those under `motion.` the same over motion frames. What is computed is the paper's (arXiv 2506.23552):
+FOLDER holds config.json, model.safetensors, vocab.txt, statistics.json, and where there are such, vocoder.safetensors and
+origins.json, the licences of weights from elsewhere. Keys under `audio.` are those of F5-TTS's DiT, those under `motion.` the same
+over motion frames. What is computed is the paper's (arXiv 2506.23552):
 
     one clock      24 kHz, a mel frame every 256 samples = 4 ticks of 1/375 s; a motion frame lasts 15 ticks = 1/25 s
     two streams    embed -> adaLN-zero transformer layers -> velocity; text enters the audio stream
@@ -397,6 +398,7 @@ class JamFlow(nn.Module):
         self.keep_when_alone = windows["keep_when_alone"]
         self.windows = {name: fraction(value) for name, value in windows.items() if name != "keep_when_alone"}
         self.vocoder, self.vocab, self.statistics = None, None, None
+        self.origins = []  # of weights that come from elsewhere: part, source, licence
 
     @classmethod
     def from_pretrained(cls, folder, device="cpu", dtype=None):
@@ -414,6 +416,8 @@ class JamFlow(nn.Module):
             model.vocab = {line.removesuffix("\r"): i for i, line in enumerate(lines)}
         statistics = json.loads((folder / "statistics.json").read_text(encoding="utf-8"))
         model.statistics = {name: torch.tensor(statistics[name]) for name in ("mean", "std", "live")}
+        if (folder / "origins.json").exists():
+            model.origins = json.loads((folder / "origins.json").read_text(encoding="utf-8"))
         if (folder / "vocoder.safetensors").exists():
             model.vocoder = Vocos.from_file(folder / "vocoder.safetensors", device)
         return model
@@ -1011,6 +1015,8 @@ def main():
     if bool(o.text) == bool(o.audio):
         parser.error("one of --text and --audio is needed")
     model = JamFlow.from_pretrained(o.model, o.device)
+    for origin in model.origins:
+        print("{part}: weights from {source}, licence {licence}".format(**origin), file=sys.stderr)
     given = o.audio or o.ref_audio
     mel = log_mel(read_wav(given)) if given else torch.zeros(0, 100)
     if o.audio:
