@@ -3,7 +3,7 @@ import argparse
 from pathlib import Path
 
 from launch.exits import CLEAN
-from launch.outputs.staging import staged_folder
+from launch.outputs.staging import check_new, staged_folder
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     verify.need_torch()
     if options.audio_only and options.vocoder:
         raise ConfigError("--vocoder goes with the whole model; F5-TTS's own code brings its vocoder itself")
+    check_new(options.dst)
     with staged_folder(options.dst) as folder:
         model = load_model(options.model, ema=not options.raw, step=options.step)
         config, foreign = model.config.model, list(model.origins)
