@@ -260,22 +260,34 @@ def test_half_precision_keeps_its_angles(tiny, twin_of):
 
 
 @pytest.mark.slow
-def test_every_task_agrees_at_full_width(random_params, twin_of):
+@pytest.mark.timeout(3600)
+def test_every_task_agrees_at_full_width(random_params, twin_of, optimised):
     """22 layers, width 1024, both streams: 668 M parameters, 2.7 GB on each side."""
     config = JamFlowConfig()
-    params = random_params(config, scale=0.03)
-    requests = [Request(72, seed=i, **fields) for i, fields in enumerate(tasks(100, 12, 51, 72).values())]
-    injected = [{"audio": noise(72, 100, 20 + i), "motion": noise(20, 12, 40 + i)} for i in range(len(requests))]
-    twin = twin_of(config, params)
-    params = jax.device_put(params)
+    params = jax.device_put(random_params(config, scale=0.03))
+    twin = twin_of(config, jax.device_get(params))
     inputs = verify.random_inputs(config, ("audio", "motion"), np.random.default_rng(3))
     ours, theirs = verify.jax_velocities(config, params, inputs), verify.torch_velocities(twin, inputs)
     for stream in ("audio", "motion"):
-        scale = max(1.0, np.std(ours[stream]))
-        assert np.std(ours[stream]) > 0.1
-        close(ours[stream] / scale, theirs[stream] / scale, VELOCITY)
-    ours = generate(config, params, requests, SampleConfig(steps=3, max_batch=4), injected)
-    theirs = twin.generate([twin_file.Request(**vars(r)) for r in requests], steps=3, max_batch=4, noise=injected)
-    for a, b in zip(ours, theirs):
-        close(a.mel, b.mel, SAMPLE)
-        close(a.mouth, b.mouth, SAMPLE)
+        deviation = np.std(ours[stream])
+        print(f"{stream}: velocities of deviation {deviation:.2f} differ by {np.abs(ours[stream] - theirs[stream]).max():.1e}")
+        assert deviation > 0.1
+        close(ours[stream], theirs[stream], VELOCITY * max(1.0, deviation))
+    requests = [Request(60, seed=i, **fields) for i, fields in enumerate(tasks(100, 12, 51, 60).values())]
+    injected = [{"audio": noise(60, 100, 20 + i), "motion": noise(16, 12, 40 + i)} for i in range(len(requests))]
+    ours = generate(config, params, requests, SampleConfig(steps=2, max_batch=4), injected)
+    theirs = twin.generate([twin_file.Request(**vars(r)) for r in requests], steps=2, max_batch=4, noise=injected)
+    for task, a, b in zip(tasks(100, 12, 51), ours, theirs):
+        pairs = [(getattr(a, stream), getattr(b, stream)) for stream in ("mel", "mouth") if getattr(a, stream) is not None]
+        print(f"{task}: {', '.join(f'{np.abs(x - y.numpy()).max():.1e}' for x, y in pairs)}")
+        for x, y in pairs:
+            close(x, y, SAMPLE)
+
+
+@pytest.fixture
+def optimised():
+    """Large programs run longer than they compile: here XLA is to try."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
