@@ -32,7 +32,7 @@ from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 SAMPLE_RATE, HOP, N_FFT = 24_000, 256, 1024
@@ -1010,7 +1010,7 @@ def main():
     parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", default="sample", metavar="NAME", help="of NAME.safetensors (mel, motion) and NAME.wav")
+    parser.add_argument("--out", default="sample", metavar="NAME", help="of NAME.pt (mel, motion) and NAME.wav")
     o = parser.parse_args()
     if bool(o.text) == bool(o.audio):
         parser.error("one of --text and --audio is needed")
@@ -1042,8 +1042,8 @@ def main():
             sound = model.vocoder(result.mel[None])[0, prefix * HOP :].cpu()
             write_wav(f"{o.out}.wav", sound)
             print(f"{o.out}.wav: {len(sound) / SAMPLE_RATE:.2f} s")
-    save_file(found, f"{o.out}.safetensors")
-    print(f"{o.out}.safetensors: " + ", ".join(f"{name} {list(value.shape)}" for name, value in found.items()))
+    torch.save(found, f"{o.out}.pt")  # safetensors needs NumPy to write
+    print(f"{o.out}.pt: " + ", ".join(f"{name} {list(value.shape)}" for name, value in found.items()))
 
 
 if __name__ == "__main__":
