@@ -170,13 +170,12 @@ def rotate(x_BTHK, table, heads):
 
 
 def attend(q_BTHK, k_BSHK, v_BSHK, mask_bTS=None):
-    """Softmax attention, scale 1/sqrt(K); a row that may see no key gives zeros."""
+    """Softmax attention, scale 1/sqrt(K). A row past an example's end may see no key: it then sees all, as nobody reads it and a
+    NaN would spread."""
     q, k, v = (part.transpose(1, 2) for part in (q_BTHK, k_BSHK, v_BSHK))
-    if mask_bTS is None:
-        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-    blind_bT1 = ~mask_bTS.any(-1, keepdim=True)
-    o_BHTK = F.scaled_dot_product_attention(q, k, v, attn_mask=(mask_bTS | blind_bT1)[:, None])
-    return o_BHTK.masked_fill(blind_bT1[:, None], 0).transpose(1, 2)
+    if mask_bTS is not None:
+        mask_bTS = (mask_bTS | ~mask_bTS.any(-1, keepdim=True))[:, None]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask_bTS).transpose(1, 2)
 
 
 def window_ticks(window):

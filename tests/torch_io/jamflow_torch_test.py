@@ -40,6 +40,7 @@ VARIANTS = {
     },
 }
 VELOCITY, SAMPLE = 2e-4, 1e-3
+TINY = 5e-5  # of two layers: GRN over padding moves them by 1e-4 only
 T = 50  # mel frames
 M = motion_frames(T)
 
@@ -98,7 +99,7 @@ def test_velocities_agree(tiny, random_params, twin_of, name):
     ours, theirs = verify.jax_velocities(config, params, inputs), verify.torch_velocities(twin_of(config, params), inputs)
     for stream in ("audio", "motion"):
         assert np.std(ours[stream]) > 0.3
-        close(ours[stream], theirs[stream], VELOCITY)
+        close(ours[stream], theirs[stream], TINY)
 
 
 def test_a_stage_one_model_agrees(tiny, random_params, twin_of):
