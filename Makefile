@@ -10,11 +10,12 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1; then echo $$p; break; fi; done)
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+TORCH  := $(shell sed -n 's/^torch = \["\(.*\)"\]$$/\1/p' pyproject.toml)
 
 # The lock holds jax for CPUs and both jobs are sized for one; JAX_PLATFORMS=cuda make ... uses a chip where jax has been given one.
 export JAX_PLATFORMS ?= cpu
 
-.PHONY: help quickstart test test-slow lint setup clean clean-all
+.PHONY: help quickstart test test-slow lint setup torch clean clean-all
 
 help:
 	@sed -n '1,5s/^# \{0,1\}//p' Makefile
@@ -25,16 +26,23 @@ quickstart: $(STAMP)
 # Compiling is most of the work and has one thread: a process a core, a file's tests in one of them.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-test: $(STAMP)
+test: torch
 	$(PYTEST) $(TESTS) $(FLAGS)
 
-test-slow: $(STAMP)
+test-slow: torch
 	$(PYTEST) -m slow $(TESTS) $(FLAGS)
 
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .
 
 setup: $(STAMP)
+
+# The tests compare with PyTorch, nothing else needs it: outside the lock (its builds differ by machine), and they skip without it.
+torch: $(STAMP)
+	@$(BIN)/python -c 'import importlib.metadata as m; m.version("torch")' >/dev/null 2>&1 || { \
+	echo "== installing $(TORCH), which the tests of torch_io compare with"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" \
+	|| echo "== $(TORCH) cannot be installed: the tests that compare with PyTorch are skipped"; }
 
 # Made once; again when the lock, the metadata or the chosen interpreter's folder changes. The lock has hashes: pip refuses
 # anything else than the tested set.

@@ -1,7 +1,8 @@
-"""Weights in and out: checkpoints of others become models for every command here.
+"""Weights in and out: checkpoints of others become models for every command here, and models become PyTorch's.
 
     jamflow convert f5tts SRC DST --config v1-base          an F5-TTS checkpoint -> a model: sample from it, start training from it
     jamflow convert vocos SRC MODEL                         gives a model (a run, or a converted one) a vocoder
+    jamflow convert torch MODEL DST                         a model -> a folder that PyTorch serves; --audio-only: F5-TTS's own code
 
 SRC is a .safetensors or a PyTorch file (.pt, .bin); nothing in it is ever run. What is wrong with it is one line, and nothing is
 written.
@@ -12,6 +13,7 @@ import math
 import sys
 from pathlib import Path
 
+from launch import convert_torch
 from launch.exits import CLEAN, Parser, one_line_errors
 
 
@@ -27,12 +29,10 @@ def f5tts(options: argparse.Namespace) -> int:
     from jamflow_jax.torch_io import f5_config
     from jamflow_jax.torch_io import f5tts as checkpoint
     from jamflow_jax.train.bundle import save_model
-    from launch.outputs.staging import check_writable, staged_folder
+    from launch.outputs.staging import check_new, staged_folder
 
     target = Path(options.dst)
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise InputError(f"{target}: is there already; name a folder that is not")
-    check_writable(target)
+    check_new(target)
     arch, kind = f5_config.read(options.config)
     kind = options.tokenizer or kind
     old = _vocabulary(options, kind)
@@ -167,7 +167,7 @@ def _vocos_options(forms) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("convert", __doc__)
     forms = parser.add_subparsers(required=True, metavar="FORM", parser_class=_form_parser)
-    for add_options in (_f5tts_options, _vocos_options):
+    for add_options in (_f5tts_options, _vocos_options, convert_torch.add_options):
         add_options(forms)
     return parser
 

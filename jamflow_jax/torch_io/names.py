@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jamflow_jax.model.config import AudioConfig
+from jamflow_jax.model.config import AudioConfig, MotionConfig, TrunkConfig
 
 # Entries of a state dict that are no parameters: tables recomputed here, and the mel front ends of F5-TTS and Vocos.
 BUFFERS = ("rotary_embed.inv_freq", "mel_spec.mel_stft.mel_scale.fb", "mel_spec.mel_stft.spectrogram.window")
@@ -57,10 +57,17 @@ def turn(kind: str, tensors: Sequence[np.ndarray], shape: Sequence[int]) -> np.n
     return tensor.T if kind in ("linear", "conv") else tensor.reshape(shape)
 
 
+def turn_back(kind: str, value: np.ndarray) -> list[np.ndarray]:
+    """Our array (of one layer, if stacked) -> PyTorch's tensors of one row of the table: the inverse of `turn`."""
+    if kind in ("qkv", "qkv_bias"):
+        axis = value.ndim - 3
+        shape = torch_shape(kind, value.shape)
+        return [part.reshape(*shape[::-1]).T for part in np.moveaxis(value, axis, 0)]
+    return [value.T if kind in ("linear", "conv") else value.reshape(torch_shape(kind, value.shape))]
+
+
 def audio_names(config: AudioConfig) -> Iterator[Name]:
-    """The table for an Audio-DiT of this shape."""
-    yield from _linear(("time", "in"), "time_embed.time_mlp.0")
-    yield from _linear(("time", "out"), "time_embed.time_mlp.2")
+    """The table for an Audio-DiT of this shape: F5-TTS's DiT."""
     yield Name(("text", "table"), ("text_embed.text_embed.weight",), "same")
     for i in range(config.text_layers):
         ours, theirs = ("text", f"block_{i}"), f"text_embed.text_blocks.{i}"
@@ -70,6 +77,17 @@ def audio_names(config: AudioConfig) -> Iterator[Name]:
         yield Name((*ours, "grn_gamma"), (f"{theirs}.grn.gamma",), "grn")
         yield Name((*ours, "grn_beta"), (f"{theirs}.grn.beta",), "grn")
         yield from _linear((*ours, "out"), f"{theirs}.pwconv2")
+    yield from _trunk(config)
+
+
+def motion_names(config: MotionConfig) -> Iterator[Name]:
+    """The table for a Motion-DiT of this shape, whose PyTorch names are F5-TTS's for the same parts."""
+    yield from _trunk(config)
+
+
+def _trunk(config: TrunkConfig) -> Iterator[Name]:
+    yield from _linear(("time", "in"), "time_embed.time_mlp.0")
+    yield from _linear(("time", "out"), "time_embed.time_mlp.2")
     yield from _linear(("input", "proj"), "input_embed.proj")
     yield from _linear(("input", "conv_0"), "input_embed.conv_pos_embed.conv1d.0", "conv")
     yield from _linear(("input", "conv_1"), "input_embed.conv_pos_embed.conv1d.2", "conv")
@@ -94,7 +112,7 @@ def vocos_names() -> Iterator[Name]:
     yield from _linear(("head",), "head.out")
 
 
-def _layers(config: AudioConfig) -> Iterator[Name]:
+def _layers(config: TrunkConfig) -> Iterator[Name]:
     ours, theirs = ("stack", "layers"), "transformer_blocks.{i}"
     heads = tuple(f"{theirs}.attn.to_{part}" for part in "qkv")
     yield Name((*ours, "qkv", "kernel"), tuple(f"{key}.weight" for key in heads), "qkv", True)

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from jamflow_jax.errors import InputError
+
 
 @contextlib.contextmanager
 def staged(folder: str | Path) -> Iterator[Path]:
@@ -38,6 +40,14 @@ def staged_folder(folder: str | Path) -> Iterator[Path]:
         os.replace(inner, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_new(folder: str | Path) -> None:
+    """Raises InputError unless `folder` is not there yet, or empty; OSError if it cannot be made."""
+    folder = Path(folder)
+    if os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"{folder}: is there already; name a folder that is not")
+    check_writable(folder)
 
 
 def check_writable(folder: str | Path) -> None:
