@@ -324,8 +324,11 @@ def _known(half_ticks_N: np.ndarray, have: int, give: str | None, edits: Sequenc
     known = np.arange(len(half_ticks_N)) < have
     if give is not None and have:
         known &= np.any([inside(a, b) for a, b in spans(give, "--give")], axis=0)
+    end = (half_ticks_N[-1] + half_ticks_N[1] - half_ticks_N[0]) / (2 * TICKS_PER_SECOND)
     for text in edits:
         for a, b in spans(text, "--edit"):
+            if a >= end:
+                raise InputError(f"--edit {text}: a span begins behind the end, at {end:.2f} s")
             known &= ~inside(a, b)
     return known
 

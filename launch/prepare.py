@@ -70,6 +70,7 @@ def main(argv: list[str]) -> int:
     )
     print(report.summary())
     if not report.accepted:
+        report.print_rest()
         raise InputError(f"{args.source}: no usable clip, nothing was written")
     path = shlex.quote(args.out)
     print(f"{args.out}: ready; jamflow train --config configs/base.py --config.data.path={path} --workdir runs/first")

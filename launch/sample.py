@@ -201,7 +201,7 @@ def read_requests(path: str, base: Ask) -> list[tuple[str, Ask | Exception]]:
                 raise InputError(f"{place}: the name {ask.name!r} is taken by an earlier line")
             names.add(ask.name)
             found.append((ask.name, ask))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             found.append((place, error if isinstance(error, InputError) else InputError(f"not JSON: {error}")))
     if not found:
         raise InputError(f"{path}: no request in it; one JSON object a line, such as {{\"text\": \"Hello.\"}}")

@@ -11,6 +11,7 @@ from jamflow_jax.timeline import SAMPLE_RATE
 
 MIN_RATE, MAX_RATE = 4_000, 768_000  # Hz
 SEEK_BEFORE = 1  # s; decoders need a run-up
+LOUDEST = 1_000.0  # what is beyond 1 is clipped, what is beyond this no sound
 HOLE = 0.02  # s between samples that are where they belong and a hole
 
 
@@ -28,7 +29,7 @@ def read_audio(
     """
     path = Path(path)
     if not path.is_file():
-        raise Rejected("missing file", f"{path}: no such file")
+        raise Rejected("missing file", f"{path}: {'a folder, no file' if path.is_dir() else 'no such file'}")
     if path.stat().st_size == 0:
         raise Rejected("empty audio", f"{path}: the file is empty")
     if limit is not None:
@@ -41,6 +42,8 @@ def read_audio(
         raise Rejected("empty audio", f"{path}: no samples{where}")
     if not np.isfinite(samples_NC).all():
         raise Rejected("NaN samples", f"{path}: {int((~np.isfinite(samples_NC)).sum())} samples are not finite numbers")
+    if (peak := float(np.abs(samples_NC).max())) > LOUDEST:
+        raise Rejected("not audio", f"{path}: samples up to {peak:.3g}, where sound lies between -1 and 1")
     notes = []
     if (channels := samples_NC.shape[1]) > 1:
         notes.append(f"stereo: {channels} channels mixed to one")

@@ -109,7 +109,7 @@ def parse_line(line: str, number: int, base: Path) -> Entry:
     """One line; `base` is the directory its paths are relative to. Raises InputError saying what is wrong with which field."""
     try:
         fields = json.loads(line, parse_constant=lambda name: math.nan)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise InputError(f"a JSON object is needed, not {line.strip()[:40]!r}")

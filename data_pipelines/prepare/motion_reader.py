@@ -110,7 +110,8 @@ def load(path: Path, key: str | None = None) -> RawMotion:
     except Rejected:
         raise
     except Exception as error:  # zipfile, pickle, csv, numpy: each has its own
-        raise Rejected("not motion", f"{path}: {error or type(error).__name__}") from None
+        said = "it holds Python objects, which are never loaded" if "allow_pickle" in str(error) else error or type(error).__name__
+        raise Rejected("not motion", f"{path}: {said}") from None
     if raw.values.dtype.kind not in "fiu" or raw.values.ndim not in (2, 3) or not raw.values.size:
         raise Rejected("not motion", f"{path}: an array of shape {raw.values.shape} and type {raw.values.dtype} is no motion")
     if raw.valid is not None and np.shape(raw.valid) != raw.values.shape[:1]:
@@ -123,7 +124,10 @@ def to_space(raw: RawMotion, target: MotionSpace, family: str | None = None) -> 
     if family is not None and family not in space.names():
         raise InputError(f"no motion space {family!r}; known: {', '.join(space.names())}")
     family = {"grid_landmarks": "landmarks"}.get(family, family)
-    values = raw.values.astype(np.float32)
+    with np.errstate(over="ignore"):
+        values = raw.values.astype(np.float32)
+    if np.isinf(values[np.isfinite(raw.values)]).any():
+        raise InputError(f"numbers up to {np.abs(raw.values[np.isfinite(raw.values)]).max():.3g} are no motion")
     if raw.names is not None:
         return values, _named(raw.names, family)
     if values.ndim == 3:

@@ -46,10 +46,17 @@ class Report:
         if self.quiet:
             return
         if len(self.rejections) <= SHOWN:
-            named = message if message.startswith(clip_id) else f"{clip_id}: {message}"
-            print(f"rejected {named}", file=sys.stderr)
+            self._print(self.rejections[-1:])
         elif len(self.rejections) == SHOWN + 1:
-            print("rejected more; all of them are in report.json", file=sys.stderr)
+            print("rejected more; all of them will be in report.json", file=sys.stderr)
+
+    def print_rest(self) -> None:
+        """The rejections that were not printed as they came: for when there will be no report.json."""
+        self._print(self.rejections[SHOWN:])
+
+    def _print(self, rejections: list[dict]) -> None:
+        for clip_id, message in ((entry["id"], entry["message"]) for entry in rejections):
+            print(f"rejected {message if message.startswith(clip_id) else f'{clip_id}: {message}'}", file=sys.stderr)
 
     def accept(self, clip_id: str, notes: tuple[str, ...] = ()) -> None:
         """Counts an input that is used, and what was changed about it."""

@@ -193,6 +193,8 @@ def encode(example: Example, settings: Settings) -> tuple[Record, np.ndarray | N
     keeps_text = (whole - length) * HOP <= KEEPS_TEXT * SAMPLE_RATE
     if not keeps_text and text:
         notes[-1] += ", text dropped"
+    if audio is not None and length * HOP - 1 < MIN_SAMPLES:
+        raise Rejected("too short", f"{example.id}: {len(motion)} frames of motion for {len(audio) / SAMPLE_RATE:.2f} s of sound")
     if (limit := mel_frames_of_seconds(settings.max_seconds)) < length:
         if not settings.crop:
             wanted = "cut it with start and end, or give --crop"
@@ -207,7 +209,7 @@ def encode(example: Example, settings: Settings) -> tuple[Record, np.ndarray | N
     mel = None
     if audio is not None:
         if (peak := float(np.abs(audio).max())) > 1.0:
-            notes.append(f"clipped: peak {peak:.2f}")
+            notes.append(f"clipped: peak {peak:.3g}")
         audio = np.clip(audio[: length * HOP - 1], -1.0, 1.0).astype(np.float32)
         mel = log_mel_numpy(audio).astype(np.float16)
     record = Record(

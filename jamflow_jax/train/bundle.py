@@ -3,6 +3,7 @@
     vocoder.safetensors    beside what a run writes: a Vocos in its own layout, if the model has one
 """
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,16 @@ class Model:
     origins: tuple[Origin, ...] = ()  # of weights that come from elsewhere, with their licences
 
 
-def load_model(directory: str | Path, ema: bool = True, step: int | None = None) -> Model:
+def load_model(
+    directory: str | Path, ema: bool = True, step: int | None = None, say: Callable[[str], None] = print
+) -> Model:
     """The newest checkpoint of a run that is whole, or that of `step`, on the first device.
 
     Args:
       directory: the --workdir of `jamflow train`.
       ema: the averaged parameters, else the raw ones. Frozen streams have only the latter.
       step: a particular checkpoint.
+      say: is told when a damaged checkpoint was passed over.
 
     Raises:
       InputError: no run there, no checkpoint that is whole, one of another model than config.json says, or not readable now.
@@ -54,6 +58,8 @@ def load_model(directory: str | Path, ema: bool = True, step: int | None = None)
     for number in [step] if step is not None else found[::-1]:
         try:
             params = _load(Path(directory).absolute() / "checkpoints" / str(number), config, ema)
+            if reasons:
+                say(f"note: {directory}: step {number} is loaded, for the newest is damaged ({'; '.join(reasons)})")
             return Model(config, params, space, statistics, tokenizer, number, origins.read(directory))
         except checkpoint.Damaged as error:
             reasons.append(f"step {number}: {error}")

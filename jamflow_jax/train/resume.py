@@ -17,6 +17,9 @@ MAY_CHANGE = (
     "data.path",  # moved; what counts is the fingerprint of what it holds
     "data.workers",
     "data.prefetch",
+    "data.align",  # of the buckets, which the fingerprint knows
+    "model.audio.attention",  # equal up to rounding
+    "model.motion.attention",
     "model.audio.remat",
     "model.audio.scan",
     "model.motion.remat",

@@ -123,11 +123,14 @@ def bad_sound(folder: Folder, kind: str) -> None:
         soundfile.write(path, tone(31.0), 24_000)
     elif kind == "directory":
         path.mkdir()
+    elif kind == "no level":
+        soundfile.write(path, 1e29 * tone(1.0), 24_000, subtype="FLOAT")
 
 
 @pytest.mark.parametrize("kind, reason, message", [
     ("missing", "missing file", "bad.wav: no such file"),
-    ("directory", "missing file", "bad.wav: no such file"),
+    ("directory", "missing file", "bad.wav: a folder, no file"),
+    ("no level", "not audio", "bad.wav: samples up to 3e+28, where sound lies between -1 and 1"),
     ("not audio", "not audio", "bad.wav: no sound that can be read"),
     ("empty audio", "empty audio", "the file is empty"),
     ("no samples", "empty audio", "no samples"),
@@ -167,6 +170,8 @@ def bad_motion(folder: Folder, kind: str) -> str:
     if kind == "objects":
         np.save(folder.path / "bad.npy", np.array([{}, 1], object), allow_pickle=True)
         return "bad.npy"
+    if kind == "huge":
+        return folder.lips("bad.npz", motion=np.full((25, 2), 1e200))
     if kind == "fps":
         return folder.lips("bad.npz", fps=0)
     if kind == "csv":
@@ -185,7 +190,8 @@ def bad_motion(folder: Folder, kind: str) -> str:
     ("all missing", "missing frames", "missing in all 25 frames"),
     ("columns", "other motion space", "5 columns where motion space 'lips' has 2"),
     ("key", "not motion", "say which with motion_key|no motion"),
-    ("objects", "not motion", "bad.npy"),
+    ("objects", "not motion", "bad.npy: it holds Python objects, which are never loaded"),
+    ("huge", "other motion space", "bad.npz: numbers up to 1e+200 are no motion"),
     ("fps", "not motion", "frame rate"),
     ("csv", "not motion", "bad.csv row 3: 1 columns where the header names 2"),
     ("ending", "not motion", "motion comes as .npy"),
@@ -210,6 +216,7 @@ def test_gaps_up_to_the_limit_are_interpolated(folder):
 
 @pytest.mark.parametrize("line, message", [
     ("{bad json", "m.jsonl line 2: not JSON"),
+    ("[" * 20_000, "m.jsonl line 2: not JSON"),
     ("[1, 2]", "a JSON object is needed"),
     ('{"audio": "good.wav", "txt": "hi"}', "unknown field 'txt'"),
     ('{"text": "hi"}', "neither audio nor motion"),
@@ -228,6 +235,22 @@ def test_bad_manifest_lines_are_named_by_number(folder, line, message):
     folder.lines.append(line)
     rejection = only_rejection(folder.prepare())
     assert message in rejection["message"] and rejection["id"] == "m.jsonl line 2"
+
+
+def test_a_second_of_sound_with_one_frame_of_motion(folder):
+    folder.add(audio=folder.sound("good.wav", tone(0.6)))
+    folder.add(audio=folder.sound("a.wav", tone(1.0)), motion=folder.lips("a.npz", motion=np.zeros((1, 2))))
+    rejection = only_rejection(folder.prepare())
+    assert rejection["reason"] == "too short" and rejection["message"] == "a: 1 frames of motion for 1.00 s of sound"
+
+
+def test_all_are_named_when_there_will_be_no_report(folder, capsys):
+    for i in range(25):
+        folder.add(audio=f"missing-{i}.wav")
+    folder.manifest()
+    assert main([str(folder.path / "m.jsonl"), "--out", str(folder.path / "set"), "--space", "lips"]) == 1
+    said = capsys.readouterr().err
+    assert all(f"missing-{i}.wav: no such file" in said for i in range(25))
 
 
 def test_characters_outside_the_vocabulary_are_said(folder):

@@ -81,6 +81,11 @@ def test_an_edit_opens_the_same_span_in_both_streams(model, files):
     assert not one.request.want_audio and one.request.want_motion
 
 
+def test_an_edit_behind_the_end_is_refused(model, files):
+    with pytest.raises(InputError, match="--edit 5:9: a span begins behind the end, at 1.61 s"):
+        read(Ask(audio=str(files / "speech.wav"), edit="5:9"), model)
+
+
 def test_only_given_spans_are_known(model, files):
     q = read(Ask(audio=str(files / "speech.wav"), give_audio="0:0.8", want="speech,motion", duration=2.0), model)
     assert q.mel_given_T.sum() == 75 and q.length == 188 and q.request.want_audio
