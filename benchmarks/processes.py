@@ -34,6 +34,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--mesh", default="data=1,fsdp=2", help="axes of the two devices")
     parser.add_argument("--out", type=Path, default=Path("runs/processes"), help="must not hold an earlier comparison")
     options = parser.parse_args(argv)
+    if options.restart and options.steps < 6:
+        parser.error("--restart needs --steps of 6 or more: half of them must outlast the warm-up")
     if (options.out / "one").exists():
         parser.error(f"{options.out} holds an earlier comparison; name another --out")
     data = options.data or mixed_set(options.out / "data")

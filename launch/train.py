@@ -35,8 +35,8 @@ def train(config, workdir: Path) -> int:
     from jamflow_jax.train import workdir as run_directory
     from launch.compile_cache import use_compile_cache
 
-    use_compile_cache()
     start_processes()
+    use_compile_cache()
     first = jax.process_index() == 0
     say = _say if first else (lambda line: None)
 
