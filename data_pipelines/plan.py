@@ -18,6 +18,7 @@ import bisect
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -102,7 +103,7 @@ class Plan:
         check(buckets, align)
         starts = np.array([0, len(index)]) if starts is None else np.asarray(starts)
         weights = (1.0,) * (len(starts) - 1) if weights is None else tuple(weights)
-        if len(weights) != len(starts) - 1 or min(weights) <= 0:
+        if len(weights) != len(starts) - 1 or not all(math.isfinite(weight) and weight > 0 for weight in weights):
             raise ConfigError(f"weights {weights}: one positive number for each of the {len(starts) - 1} data sets")
         self.seed, self.split, self.crop, self.require = seed % 2**63, split, crop, require
         self.index = index

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from data_pipelines.prepare.report import Rejected
+from data_pipelines.prepare.report import Rejected, missing
 from data_pipelines.prepare.video_reader import ENDINGS
 from jamflow_jax.timeline import SAMPLE_RATE
 
@@ -29,7 +29,7 @@ def read_audio(
     """
     path = Path(path)
     if not path.is_file():
-        raise Rejected("missing file", f"{path}: {'a folder, no file' if path.is_dir() else 'no such file'}")
+        raise missing(path)
     if path.stat().st_size == 0:
         raise Rejected("empty audio", f"{path}: the file is empty")
     if limit is not None:

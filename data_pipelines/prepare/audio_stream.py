@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from data_pipelines.prepare.report import Rejected
+from data_pipelines.prepare.report import Rejected, missing
 from jamflow_jax.timeline import SAMPLE_RATE
 
 
@@ -15,7 +15,7 @@ def stream_audio(path: str | Path, seconds: float | None = None) -> Iterator[Flo
 
     path = Path(path)
     if not path.is_file():
-        raise Rejected("missing file", f"{path}: no such file")
+        raise missing(path)
     try:
         container = av.open(str(path))
     except (av.FFmpegError, OSError, ValueError):

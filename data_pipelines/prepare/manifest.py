@@ -121,7 +121,7 @@ def parse_row(fields: dict, number: int, base: Path) -> Entry:
     try:
         json.dumps(fields, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # "\\ud800" is JSON, but no text that could be written anywhere
-        raise InputError("it holds half a surrogate pair, which is not valid Unicode") from None
+        raise InputError("it holds half a surrogate pair, or a file name that is not UTF-8") from None
     if unknown := sorted(fields.keys() - set(FIELDS)):
         raise InputError(f"unknown field {', '.join(map(repr, unknown))}; there are {', '.join(FIELDS)}")
     fields = {name: value for name, value in fields.items() if value is not None}

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from data_pipelines.prepare.report import Rejected
+from data_pipelines.prepare.report import Rejected, missing
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion import convert, landmarks, space
 from jamflow_jax.motion.resample import fill_gaps, frame_rate, resample, resample_times
@@ -101,7 +101,7 @@ def load(path: Path, key: str | None = None) -> RawMotion:
     """The numbers of a motion file. Raises Rejected."""
     path = Path(path)
     if not path.is_file():
-        raise Rejected("missing file", f"{path}: no such file")
+        raise missing(path)
     reader = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".pkl": _template}.get(path.suffix.lower())
     if reader is None:
         raise Rejected("not motion", f"{path}: motion comes as .npy, .npz, .csv or .pkl, not {path.suffix or 'without an ending'}")

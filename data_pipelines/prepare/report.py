@@ -25,6 +25,12 @@ class Rejected(InputError):
         return Rejected, (self.reason, str(self))
 
 
+def missing(path: Path) -> Rejected:
+    """What to say of a path that is no file."""
+    said = "a folder, no file" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
+    return Rejected("missing file", f"{path}: {said}")
+
+
 @dataclasses.dataclass
 class Report:
     """Counts and reasons of one preparation.
@@ -41,7 +47,7 @@ class Report:
     def reject(self, clip_id: str, error: InputError) -> None:
         """Counts an input that is left out; the first SHOWN are printed as they come."""
         reason = getattr(error, "reason", "unusable")
-        message = " ".join(str(error).split())
+        clip_id, message = _line(clip_id), " ".join(_line(str(error)).split())
         self.rejections.append({"id": clip_id, "reason": reason, "message": message})
         if self.quiet:
             return
@@ -61,7 +67,7 @@ class Report:
     def accept(self, clip_id: str, notes: tuple[str, ...] = ()) -> None:
         """Counts an input that is used, and what was changed about it."""
         self.accepted += 1
-        self.notes += [{"id": clip_id, "note": note} for note in notes]
+        self.notes += [{"id": _line(clip_id), "note": _line(note)} for note in notes]
 
     @property
     def exit_code(self) -> int:
@@ -99,3 +105,8 @@ class Report:
             "notes": self.notes,
         }
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def _line(text: str) -> str:
+    """One line of valid Unicode: file names may hold line breaks, and bytes that are not UTF-8."""
+    return " ".join(text.splitlines()).encode("utf-8", "backslashreplace").decode()

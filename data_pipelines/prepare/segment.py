@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data_pipelines.prepare.manifest import Entry
-from data_pipelines.prepare.report import Rejected
+from data_pipelines.prepare.report import Rejected, missing
 from data_pipelines.prepare.video_reader import ENDINGS
 from data_pipelines.remote import fetched
 from jamflow_jax.timeline import MOTION_FPS
@@ -81,7 +81,7 @@ def _blocks(path: Path, start: float, end: float | None) -> Iterator[tuple[np.nd
     import soundfile
 
     if not path.is_file():
-        raise Rejected("missing file", f"{path}: no such file")
+        raise missing(path)
     begun = False
     if path.suffix.lower() not in ENDINGS:
         try:

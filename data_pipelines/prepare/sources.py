@@ -174,8 +174,10 @@ def _ljspeech(path: Path, unpacked: Path) -> Iterator[Row]:
 @kind("libritts", lambda path: path.is_dir() and next(path.rglob("*.normalized.txt"), None) is not None)
 def _libritts(path: Path, unpacked: Path) -> Iterator[Row]:
     for place, row, base in _files(path, unpacked, ("audio", "text")):
-        reader = Path(row.get("audio", "")).name.split("_")[0]  # 1034_121119_000005_000001.wav
-        yield place, row | ({"speaker": reader} if reader.isdigit() else {}), base
+        if isinstance(row, dict):
+            reader = Path(row.get("audio", "")).name.split("_")[0]  # 1034_121119_000005_000001.wav
+            row |= {"speaker": reader} if reader.isdigit() else {}
+        yield place, row, base
 
 
 @kind("tfds", lambda path: path.is_dir() and (path / "dataset_info.json").exists() and (path / "features.json").exists())
@@ -234,6 +236,7 @@ def _files(path: Path, unpacked: Path, sorts: tuple[str, ...] = tuple(SORTS)) ->
     root = path if path.is_dir() else path.parent
     found: dict[str, dict[str, str]] = {}
     blocked: list[tuple[str, Rejected]] = []
+    second: list[tuple[str, Rejected]] = []  # of the same sort as another file of that name
     names = [path] if path.is_file() else sorted(_walk(root, blocked))
     for place, error in blocked:
         yield place, error, root
@@ -245,15 +248,19 @@ def _files(path: Path, unpacked: Path, sorts: tuple[str, ...] = tuple(SORTS)) ->
         sort, ending = hit
         inside = file.relative_to(root)
         clip = found.setdefault(str(inside)[: -len(ending)], {})
+        if sort in clip:
+            second.append((str(inside)[: -len(ending)], Rejected("duplicate id", f"{file}: {clip[sort]} is taken")))
         clip.setdefault(sort, str(inside))
+    found = {stem: fields for stem, fields in found.items() if set(fields) != {"text"}}
+    yield from ((stem, error, root) for stem, error in second if stem in found)
     for stem, fields in found.items():
-        if set(fields) == {"text"}:
-            continue
         row = {"id": stem} | {sort: name for sort, name in fields.items() if sort != "text"}
         if len(Path(stem).parts) > 1:
             row["speaker"] = Path(stem).parts[0]
         if "text" in fields:
             try:
+                if not (root / fields["text"]).is_file():  # a pipe would be waited for
+                    raise OSError(0, "not a regular file")
                 row["text"] = " ".join((root / fields["text"]).read_text(encoding="utf-8-sig").split())
             except (OSError, UnicodeDecodeError) as error:
                 said = getattr(error, "strerror", None) or "not UTF-8 text"

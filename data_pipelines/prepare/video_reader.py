@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from data_pipelines.prepare.report import Rejected
+from data_pipelines.prepare.report import Rejected, missing
 
 ENDINGS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv")
 LONG_SIDE = 1280  # pixels; face trackers look at a few hundred
@@ -130,7 +130,7 @@ def _open(path: Path):
     import av
 
     if not path.is_file():
-        raise Rejected("missing file", f"{path}: no such file")
+        raise missing(path)
     try:
         container = av.open(str(path))
     except PermissionError:

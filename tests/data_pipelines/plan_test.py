@@ -106,8 +106,9 @@ def test_mixture_weights():
     for step in range(plan.epoch_start(2)):
         seen += np.bincount(plan.batch(step)[1], minlength=70)
     assert seen[:30].tolist() == [4] * 30 and seen[30:].tolist() == [1] * 40
-    with pytest.raises(ConfigError, match="one positive number"):
-        Plan(index, (15,), 75, starts=starts, weights=(1.0,))
+    for wrong in ((1.0,), (1.0, 0.0), (1.0, float("nan")), (float("inf"), 1.0)):
+        with pytest.raises(ConfigError, match="one positive number"):
+            Plan(index, (15,), 75, starts=starts, weights=wrong)
 
 
 def test_a_number_of_buckets_is_chosen_for_each_mix():

@@ -1,5 +1,6 @@
 """Every kind of source: found out by itself, its rows, its bad lines, and the clips that come out."""
 import json
+import os
 
 import numpy as np
 import pytest
@@ -60,6 +61,13 @@ def test_speech_corpora(tmp_path, make, kind, expected, rejected):
     assert entries_of(tmp_path, speaker="ann")[0][0].speaker == (expected[0][2] or "ann")
 
 
+def test_libritts_text_that_is_not_utf8(tmp_path):
+    libritts(tmp_path)
+    next(tmp_path.rglob("1034*.normalized.txt")).write_bytes("f\xfcnf".encode("latin-1"))
+    entries, report = entries_of(tmp_path)
+    assert [entry.speaker for entry in entries] == ["19"] and report.rejections[0]["message"].endswith(": not UTF-8 text")
+
+
 def test_f5_arrow(tmp_path):
     pyarrow = pytest.importorskip("pyarrow", reason="raw.arrow needs pyarrow (extra arrow)")
     tone(tmp_path / "a.wav")
@@ -95,6 +103,38 @@ def test_files_of_one_name_belong_together(tmp_path):
     assert [entry.id for entry in entries_of(tmp_path, "motion")[0]] == ["ann/Übung 1"]
     assert not entries_of(tmp_path, "sound")[0][0].motion
     assert [entry.id for entry in entries_of(tmp_path / "bob.flac")[0]] == ["bob"]
+
+
+def test_files_of_one_name_and_sort_are_not_dropped_silently(tmp_path):
+    for name in ("two.wav", "two.flac"):
+        tone(tmp_path / name)
+    for name in ("two.lab", "two.txt", "alone.lab", "alone.txt"):
+        (tmp_path / name).write_text(f"of {name}")
+    entries, report = entries_of(tmp_path)
+    assert [(entry.id, entry.audio.name, entry.text) for entry in entries] == [("two", "two.flac", "of two.lab")]
+    assert [(entry["reason"], entry["message"]) for entry in report.rejections] == [
+        ("duplicate id", f"{tmp_path}/two.txt: two.lab is taken"), ("duplicate id", f"{tmp_path}/two.wav: two.flac is taken"),
+    ]  # fmt: skip
+
+
+def test_names_that_are_no_text_are_one_line_and_the_rest_goes_on(tmp_path, capsys):
+    """Bytes that are not UTF-8, and a line break."""
+    for name in ("good.wav", "bad\udcff.wav", "two\nlines.wav"):
+        tone(tmp_path / "snd/a.wav")
+        (tmp_path / "snd/a.wav").rename(tmp_path / "snd" / name)
+    (tmp_path / "snd" / "empty\nfile.wav").write_bytes(b"")
+    report = prepare(tmp_path / "snd", tmp_path / "set", space.get("lips"))
+    stored = json.loads((tmp_path / "set/report.json").read_text())
+    assert report.accepted == 2 and sorted(entry["id"] for entry in stored["rejections"]) == ["bad\\udcff", "empty file"]
+    assert capsys.readouterr().err.count("\n") == 2 and all("\n" not in entry["id"] for entry in stored["notes"])
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    tone(tmp_path / "b.wav")
+    os.mkfifo(tmp_path / "b.txt")
+    report = prepare(tmp_path, tmp_path / "set", space.get("lips"))
+    assert [entry["message"].rpartition(": ")[2] for entry in report.rejections] == ["not a regular file"] * 2
 
 
 def live_link(path, rows: list[str]) -> None:
