@@ -15,7 +15,9 @@
 A row's id is its path below the source without the ending, so that it does not depend on where the source lies.
 """
 import dataclasses
+import hashlib
 import json
+import reprlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +26,7 @@ import numpy as np
 from data_pipelines.prepare.manifest import manifest_lines
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.prepare.video_reader import ENDINGS as VIDEO
-from data_pipelines.remote import address
+from data_pipelines.remote import address, stamp
 from jamflow_jax.errors import ConfigError, InputError
 
 SOUND = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".sph", ".wma")
@@ -148,16 +150,21 @@ def _f5_arrow(path: Path, unpacked: Path) -> Iterator[Row]:
                 file.seek(0)
                 table = pyarrow.ipc.open_file(file).read_all()
         columns = {name: table.column(name) for name in ("audio_path", "text")}
-        seconds = json.loads((folder / "duration.json").read_text())["duration"] if (folder / "duration.json").exists() else None
-    except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
+        listed = folder / "duration.json"
+        durations = len(json.loads(listed.read_text())["duration"]) if listed.exists() else table.num_rows
+    except (pyarrow.ArrowException, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{folder}: not F5-TTS's raw.arrow (audio_path, text) and duration.json ({error})") from None
-    if seconds is not None and len(seconds) != table.num_rows:
-        raise InputError(f"{folder}/duration.json: {len(seconds)} durations for {table.num_rows} clips of raw.arrow")
+    if durations != table.num_rows:
+        raise InputError(f"{folder}/duration.json: {durations} durations for {table.num_rows} clips of raw.arrow")
     for number in range(table.num_rows):
+        place = f"raw.arrow row {number}"
         audio, text = (columns[name][number].as_py() for name in ("audio_path", "text"))
-        text = "".join(text) if isinstance(text, list) else text  # a list of tokens: characters, or syllables and spaces
-        row = {"id": f"{number:07d}-{Path(audio).stem}", "audio": audio, "text": text.strip()}
-        yield f"raw.arrow row {number}", row, folder
+        tokens = text if isinstance(text, list) else ["" if text is None else text]  # characters, or syllables and spaces
+        if not all(isinstance(said, str) for said in (audio, *tokens)):
+            said = f"audio_path = {audio!r}, text = {reprlib.repr(text)}: a path and a text, or its tokens, are needed"
+            yield place, _wrong(place, said), folder
+            continue
+        yield place, {"id": f"{number:07d}-{Path(audio).stem}", "audio": audio, "text": "".join(tokens).strip()}, folder
 
 
 @kind("ljspeech", lambda path: path.is_dir() and (path / "metadata.csv").exists() and _header(path).count("|") in (1, 2))
@@ -206,11 +213,12 @@ def _tfds(path: Path, unpacked: Path) -> Iterator[Row]:
         raise InputError(f"{name}: decoding it needs {error.name} too; pip install {error.name}") from None
     except Exception as error:
         raise InputError(f"{name}: no random access ({' '.join(str(error).split())[:150]}); prepare it as array_record") from None
+    folder = unpacked / f"{builder.info.name}-{_version(builder)}"
     splits = {"train": "train", "validation": "validation", "dev": "validation", "test": "test"}
     for split, source in sources.items():
         for number in range(len(source)):
             place = f"{builder.info.name} {split}[{number}]"
-            target = unpacked / builder.info.name / split / f"{number:07d}.flac"
+            target = folder / split / f"{number:07d}.flac"
             item = source[number]
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -224,6 +232,12 @@ def _tfds(path: Path, unpacked: Path) -> Iterator[Row]:
             row |= {"split": known} if (known := splits.get(split.split("_")[0].split("-")[0])) else {}
             row |= {field: said for field in ("text", "speaker") if (said := _words(item, field))}
             yield place, row, unpacked
+
+
+def _version(builder) -> str:
+    """A hash of the set as it lies there: what was unpacked of another one, or before a change, is not this one's sound."""
+    files = sorted(str(file.absolute()) for file in builder.data_path.iterdir())
+    return hashlib.sha256(repr((builder.info.full_name, [stamp(file) for file in files])).encode()).hexdigest()[:12]
 
 
 def _words(item: dict, field: str) -> str | None:

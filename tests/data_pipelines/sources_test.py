@@ -1,6 +1,7 @@
 """Every kind of source: found out by itself, its rows, its bad lines, and the clips that come out."""
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -77,9 +78,26 @@ def test_f5_arrow(tmp_path):
     (tmp_path / "duration.json").write_text(json.dumps({"duration": [0.5, 0.5]}))
     assert detect(tmp_path) == "f5-arrow"
     assert [(entry.id, entry.text) for entry in entries_of(tmp_path)[0]] == [("0000000-a", "hi"), ("0000001-a", "ni3 hao3")]
-    (tmp_path / "duration.json").write_text(json.dumps({"duration": [0.5]}))
-    with pytest.raises(InputError, match="1 durations for 2 clips"):
-        entries_of(tmp_path)
+    for content, words in (({"duration": [0.5]}, "1 durations for 2 clips"), ({"duration": 3}, "not F5"), ([0.5], "not F5")):
+        (tmp_path / "duration.json").write_text(json.dumps(content))
+        with pytest.raises(InputError, match=words):
+            entries_of(tmp_path)
+
+
+@pytest.mark.parametrize("audio, text, said", [
+    (None, "hi", "audio_path = None"), (3, "hi", "audio_path = 3"), ("a.wav", ["h", None], "text = ['h', None]"),
+    ("a.wav", 7, "text = 7"), ("a.wav", None, None),
+])  # fmt: skip
+def test_f5_arrow_with_nulls_and_numbers(tmp_path, audio, text, said):
+    pyarrow = pytest.importorskip("pyarrow", reason="raw.arrow needs pyarrow (extra arrow)")
+    table = pyarrow.table({"audio_path": [audio], "text": [text]})
+    with pyarrow.OSFile(str(tmp_path / "raw.arrow"), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    entries, report = entries_of(tmp_path)
+    if said is None:  # no text is no fault
+        assert not entries[0].text and not report.rejections
+    else:
+        assert not entries and said in report.rejections[0]["message"]
 
 
 def test_f5_arrow_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
@@ -163,23 +181,34 @@ def test_live_link_face_with_wrong_columns(tmp_path, rows, words):
     assert report.exit_code == 1 and words in report.rejections[0]["message"]
 
 
-def test_tfds_audio_set(tmp_path):
-    tfds = pytest.importorskip("tensorflow_datasets", reason="TFDS sets need tensorflow-datasets (extra tfds)")
+def tfds_set(folder, samples):
+    import tensorflow_datasets as tfds
+
     features = tfds.features.FeaturesDict({
         "audio": tfds.features.Tensor(shape=(None,), dtype=np.int16), "text": tfds.features.Text(), "speaker": tfds.features.Text(),
     })  # fmt: skip
-    (tmp_path / "tones").mkdir()
-    identity = tfds.core.dataset_info.DatasetIdentity("tones", tfds.core.Version("1.0.0"), str(tmp_path / "tones"), "")
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = tfds.core.dataset_info.DatasetIdentity("tones", tfds.core.Version("1.0.0"), str(folder), "")
     info = tfds.core.DatasetInfo(builder=identity, features=features, metadata=tfds.core.MetadataDict(sample_rate=16_000))
     writer = tfds.core.SequentialWriter(info, 10, file_format="array_record")
     writer.initialize_splits(["train"])
-    samples = (3000 * np.sin(np.arange(8_000) / 9)).astype(np.int16)
     writer.add_examples({"train": [{"audio": samples, "text": "a tone", "speaker": "oscillator"}]})
     writer.close_all()
+
+
+def test_tfds_audio_set(tmp_path):
+    pytest.importorskip("tensorflow_datasets", reason="TFDS sets need tensorflow-datasets (extra tfds)")
+    samples = (3000 * np.sin(np.arange(8_000) / 9)).astype(np.int16)
+    tfds_set(tmp_path / "tones", samples)
     assert detect(tmp_path / "tones") == "tfds"
     entries, report = entries_of(tmp_path / "tones", unpacked=tmp_path / "unpacked")
     assert [(e.id, e.text, e.speaker, e.split) for e in entries] == [("train/0000000", "a tone", "oscillator", "train")]
     assert np.array_equal(soundfile.read(entries[0].audio, dtype="int16")[0], samples)
+    for other in ("elsewhere", "tones"):  # another set of that name, and this one made again
+        shutil.rmtree(tmp_path / other, ignore_errors=True)
+        tfds_set(tmp_path / other, -samples)
+        (entry,), _ = entries_of(tmp_path / other, unpacked=tmp_path / "unpacked")
+        assert np.array_equal(soundfile.read(entry.audio, dtype="int16")[0], -samples)
 
 
 def test_what_is_no_source(tmp_path, capsys):
