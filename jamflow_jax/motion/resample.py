@@ -11,7 +11,7 @@ clip's duration N / f_in: there are M = ceil(N f_out / f_in). Those after the la
 repeat it. There is no low-pass filter: faces move below 12 Hz.
 """
 
-import bisect
+import math
 import numbers
 from collections.abc import Sequence
 from fractions import Fraction
@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float
 from jamflow_jax.errors import InputError
 from jamflow_jax.timeline import MOTION_FPS
 
+SLOWEST = Fraction(1, 10)  # frames a second
 _NTSC = tuple(Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120))
 
 
@@ -45,8 +46,9 @@ def frame_rate(value: Fraction | int | float | str | np.number) -> Fraction:
             rate = near[0] if near else decimal.limit_denominator(1001)
     except (ValueError, TypeError, ZeroDivisionError, OverflowError):
         raise InputError(f"frame rate {value!r} is not a number or a fraction such as '30000/1001'") from None
-    if not Fraction(1, 10) <= rate <= 10_000:
-        raise InputError(f"frame rate {value!r} is not between 0.1 and 10000 frames a second")
+    if not SLOWEST <= rate <= 10_000:
+        said = value if isinstance(value, np.generic) else repr(value)
+        raise InputError(f"frame rate {said} is not between 0.1 and 10000 frames a second")
     return rate
 
 
@@ -102,7 +104,7 @@ def resample_times(
         (a single frame gives a single frame). Past the last input frame it is held.
 
     Raises:
-      InputError: times not increasing or not one per frame.
+      InputError: times not increasing, not one per frame, or (without `duration`) less than one in ten seconds.
     """
     x_ND = _frames(x_ND)
     raw = times_N.tolist() if isinstance(times_N, np.ndarray) else list(times_N)
@@ -121,19 +123,24 @@ def resample_times(
     if duration is None:
         end = times[-1] + (times[-1] - times[-2] if len(times) > 1 else step)
         duration = end - start
+        if duration * SLOWEST > len(times):
+            raise InputError(
+                f"{len(times)} frame times from {float(start):g} to {float(end):g} s: less than {float(SLOWEST)} a second; "
+                "times count in seconds, or say their unit (time_base)"
+            )
     count = duration / step
     count = max(-(-count.numerator // count.denominator), 0)
     if not count:
         raise InputError("the frame times leave nothing after the start")
-    index_M, weight_M = np.zeros(count, np.int64), np.zeros(count)
-    for j in range(count):
-        t = start + j * step
-        i = bisect.bisect_right(times, t) - 1
-        if 0 <= i < len(times) - 1:
-            index_M[j], weight_M[j] = i, float((t - times[i]) / (times[i + 1] - times[i]))
-        else:
-            index_M[j] = 0 if i < 0 else i
-    return _lerp(x_ND, index_M, weight_M)
+    unit = math.lcm(start.denominator, step.denominator, *(time.denominator for time in times))  # all times in 1 / unit s: integers
+    start, step, *at = (int(time * unit) for time in (start, step, *times))
+    first_N = [min(max(-(-(time - start) // step), 0), count) for time in at]  # the first output frame not before an input frame
+    frame_M = np.arange(count)
+    index_M = np.searchsorted(first_N, frame_M, side="right") - 1
+    between_M = (index_M >= 0) & (index_M < len(at) - 1)
+    weight_M, at_N, low = np.zeros(count), np.array(at, object), index_M[between_M]  # Python's integers divide exactly rounded
+    weight_M[between_M] = (start + frame_M[between_M].astype(object) * step - at_N[low]) / (at_N[low + 1] - at_N[low])
+    return _lerp(x_ND, np.maximum(index_M, 0), weight_M)
 
 
 def fill_gaps(

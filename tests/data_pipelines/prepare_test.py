@@ -174,6 +174,8 @@ def bad_motion(folder: Folder, kind: str) -> str:
         return folder.lips("bad.npz", motion=np.full((25, 2), 1e200))
     if kind == "fps":
         return folder.lips("bad.npz", fps=0)
+    if kind == "milliseconds":
+        return folder.lips("bad.npz", times=np.arange(25) * 40)
     if kind == "csv":
         (folder.path / "bad.csv").write_text("opening,width\n1,2\n1\n")
         return "bad.csv"
@@ -192,7 +194,8 @@ def bad_motion(folder: Folder, kind: str) -> str:
     ("key", "not motion", "say which with motion_key|no motion"),
     ("objects", "not motion", "bad.npy: it holds Python objects, which are never loaded"),
     ("huge", "other motion space", "bad.npz: numbers up to 1e+200 are no motion"),
-    ("fps", "not motion", "frame rate"),
+    ("fps", "not motion", "frame rate 0 is not"),
+    ("milliseconds", "bad frame rate", "bad.npz: 25 frame times from 0 to 1000 s: less than 0.1 a second"),
     ("csv", "not motion", "bad.csv row 3: 1 columns where the header names 2"),
     ("ending", "not motion", "motion comes as .npy"),
     ("pickle", "bad template", "bad.pkl"),

@@ -41,6 +41,11 @@ def test_frame_rate_refuses(value):
         frame_rate(value)
 
 
+def test_frame_rate_is_named_plainly():
+    with pytest.raises(InputError, match="^frame rate 0 is not between"):
+        frame_rate(np.int64(0))
+
+
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("frames", [1, 2, 75, 301])
 def test_a_line_stays_a_line_and_the_end_is_held(rate, frames):
@@ -101,6 +106,37 @@ def test_irregular_times_of_a_line(gaps, first):
     t = 40.0 * np.arange(len(y))
     np.testing.assert_allclose(y, np.clip(t, stamps[0], stamps[-1]), rtol=0, atol=1e-9)
     assert t[-1] < stamps[-1] + gaps[-1] <= t[-1] + 40
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.floats(1e-3, 3.0), min_size=1, max_size=20),
+    st.floats(-2.0, 2.0),
+    st.sampled_from(RATES),
+    st.sampled_from([Fraction(0), Fraction(1, 3), Fraction(-7, 5)]),
+)
+def test_times_in_floats_are_taken_exactly(gaps, first, rate, start):
+    """Bit for bit the definition: the two frames about every output time, in fractions."""
+    times = np.cumsum([first, *gaps])
+    x = np.random.default_rng(len(gaps)).standard_normal((len(times), 2)).astype(np.float32)
+    exact, expected = [Fraction(t) for t in times], []
+    for j in range(50):
+        t = start + j / Fraction(rate)
+        n = sum(at <= t for at in exact) - 1
+        if 0 <= n < len(x) - 1:
+            weight = float((t - exact[n]) / (exact[n + 1] - exact[n]))
+            expected.append(x[n] if weight == 0 else x[n] + weight * (x[n + 1] - x[n].astype(np.float64)))
+        else:
+            expected.append(x[max(n, 0)])
+    y = resample_times(x, times, fps_out=rate, start=start, duration=50 / Fraction(rate))
+    np.testing.assert_array_equal(y, np.array(expected, np.float32))
+
+
+@pytest.mark.parametrize("times", [np.arange(75) * 40, 1.7e9 + np.arange(75) * 0.04, [0, 0.04, 1e12]])
+def test_times_in_another_unit_or_from_another_epoch_are_refused(times):
+    """Milliseconds would fill hours."""
+    with pytest.raises(InputError, match="less than 0.1 a second"):
+        resample_times(np.zeros((len(times), 1)), times)
 
 
 def test_irregular_times_from_a_start_for_a_duration():
