@@ -7,6 +7,7 @@ from jaxtyping import Float32
 
 from data_pipelines.prepare.report import Rejected, missing
 from data_pipelines.prepare.video_reader import ENDINGS
+from data_pipelines.prepare.whole import check_end, check_header, stated_seconds
 from jamflow_jax.timeline import SAMPLE_RATE
 
 MIN_RATE, MAX_RATE = 4_000, 768_000  # Hz
@@ -25,7 +26,7 @@ def read_audio(
       limit: seconds; a longer part is decoded half a second beyond it, so that the caller sees it was longer.
 
     Raises:
-      Rejected: no such file, no sound in it, no samples, samples that are not finite.
+      Rejected: no such file, no sound in it, no samples, samples that are not finite, sound that ends before its header says.
     """
     path = Path(path)
     if not path.is_file():
@@ -67,13 +68,22 @@ def _decode(path: Path, start: float, end: float | None) -> tuple[np.ndarray, in
         with soundfile.SoundFile(path) as file:
             first = min(round(start * file.samplerate), file.frames)
             last = file.frames if end is None else min(round(end * file.samplerate), file.frames)
+            check_header(path, file, end)
             file.seek(first)
-            return file.read(max(0, last - first), dtype="float32", always_2d=True), file.samplerate
+            samples_NC = file.read(max(0, last - first), dtype="float32", always_2d=True)
+            check_end(path, (first + len(samples_NC)) / file.samplerate, last / file.samplerate)
+            return samples_NC, file.samplerate
+    except Rejected:
+        raise
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         reason = getattr(error, "error_string", str(error))
     try:
         return _decode_av(path, start, end)
-    except Exception:  # PyAV has many
+    except Rejected:
+        raise
+    except Exception as error:  # PyAV has many
+        if path.suffix.lower() in ENDINGS:
+            reason = getattr(error, "strerror", None) or reason
         raise Rejected("not audio", f"{path}: no sound that can be read ({str(reason).rstrip('.')})") from None
 
 
@@ -83,7 +93,7 @@ def _decode_av(path: Path, start: float, end: float | None) -> tuple[np.ndarray,
 
     with av.open(str(path)) as container:
         stream = container.streams.audio[0]
-        rate, base = stream.rate, Fraction(stream.time_base)
+        rate, base, stated = stream.rate, Fraction(stream.time_base), stated_seconds(container, stream)
         origin = (stream.start_time or 0) * base
         if start > SEEK_BEFORE:
             container.seek(int((Fraction(start) - SEEK_BEFORE + origin) / base), stream=stream)
@@ -105,6 +115,7 @@ def _decode_av(path: Path, start: float, end: float | None) -> tuple[np.ndarray,
                 break
     if not parts:
         return np.zeros((0, 1), np.float32), rate
+    check_end(path, position / rate, stated, end)
     length = max(place + len(samples_NC) for place, samples_NC in parts)
     out_NC = np.zeros((length if last is None else min(length, last - first), parts[0][1].shape[1]), np.float32)
     for place, samples_NC in parts:

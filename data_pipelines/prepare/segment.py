@@ -14,6 +14,7 @@ from jaxtyping import Float
 from data_pipelines.prepare.manifest import Entry
 from data_pipelines.prepare.report import Rejected, missing
 from data_pipelines.prepare.video_reader import ENDINGS
+from data_pipelines.prepare.whole import check_end, check_header, stated_seconds
 from data_pipelines.remote import fetched
 from jamflow_jax.timeline import MOTION_FPS
 
@@ -86,11 +87,13 @@ def _blocks(path: Path, start: float, end: float | None) -> Iterator[tuple[np.nd
     if path.suffix.lower() not in ENDINGS:
         try:
             with soundfile.SoundFile(path) as file:
+                check_header(path, file, end)
                 file.seek(min(round(start * file.samplerate), file.frames))
                 left = file.frames - file.tell() if end is None else round((end - start) * file.samplerate)
                 while left > 0 and len(block := file.read(min(left, file.samplerate), dtype="float32", always_2d=True)):
                     left, begun = left - len(block), True
                     yield block.mean(1), file.samplerate
+                check_end(path, file.tell() / file.samplerate, file.frames / file.samplerate, end)
                 return
         except (soundfile.SoundFileError, RuntimeError) as error:
             if begun:
@@ -116,6 +119,9 @@ def _blocks(path: Path, start: float, end: float | None) -> Iterator[tuple[np.nd
                         yield samples_N[skip:], rate
                 if end is not None and position >= end * rate:
                     return
+            check_end(path, (position or 0) / rate, stated_seconds(container, stream), end)
+    except Rejected:
+        raise
     except (av.FFmpegError, IndexError, ValueError) as error:
         raise Rejected("not audio", f"{path}: no sound that can be read ({getattr(error, 'strerror', None) or error})") from None
 

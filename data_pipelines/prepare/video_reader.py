@@ -42,7 +42,7 @@ def probe(path: Path) -> Video:
         if origin is None:
             origin = _first_time(stream) or Fraction(0)
         rate, base = stream.average_rate, stream.time_base
-        seconds = float(stream.duration * base) if stream.duration and base else _tagged(stream.metadata.get("DURATION", ""))
+        seconds = float(stream.duration * base) if stream.duration and base else tagged_seconds(stream.metadata.get("DURATION", ""))
         return Video(path, Fraction(rate) if rate else None, seconds, sound is not None, origin)
 
 
@@ -111,7 +111,7 @@ def _picture(frame, aspect: float) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(picture, turns))
 
 
-def _tagged(text: str) -> float | None:
+def tagged_seconds(text: str) -> float | None:
     """Seconds of Matroska's "00:01:02.500000000"."""
     try:
         hours, minutes, seconds = text.split(":")

@@ -1,9 +1,11 @@
 """Frames and their times of small videos made here: frame rates, rotation, a sound that begins later, damage."""
 import numpy as np
 import pytest
+import soundfile
 
 from data_pipelines.prepare.audio_reader import read_audio
 from data_pipelines.prepare.report import Rejected
+from data_pipelines.prepare.segment import energies
 from data_pipelines.prepare.video_reader import frames, probe
 
 
@@ -58,6 +60,47 @@ def test_truncated_videos_are_said(videos, tmp_path):
     with pytest.raises(Rejected, match="of the 2.0. s it states") as error:
         list(frames(probe(tmp_path / "cut.mkv")))
     assert error.value.reason == "truncated video"
+
+
+def sound_file(path, late: int = 0):
+    """Two seconds of a tone; in a container in packets of 1/16 s, from `late` such packets on."""
+    import av
+
+    tone_N = 0.3 * np.sin(np.arange(32_000) / 9)
+    if path.suffix in (".wav", ".aiff", ".mp3"):
+        soundfile.write(path, tone_N, 16_000)
+        return
+    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mov" else {}) as file:
+        stream = file.add_stream("pcm_s16le", rate=16_000, layout="mono")
+        for number, part_N in enumerate(tone_N.astype(np.float32).reshape(32, 1, 1000)):
+            frame = av.AudioFrame.from_ndarray(part_N, "fltp", "mono")
+            frame.sample_rate, frame.pts = 16_000, (number + late) * 1000
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("name, late", [
+    ("a.wav", 0), ("a.aiff", 0), ("a.mp3", 0), ("a.mkv", 0), ("a.mkv", 40), ("a.mov", 0), ("a.avi", 0),
+])  # fmt: skip
+def test_sound_that_ends_before_its_header_says(tmp_path, name, late):
+    sound_file(tmp_path / name, late)
+    content, cut = (tmp_path / name).read_bytes(), tmp_path / f"cut {name}"
+    cut.write_bytes(content[: len(content) // 2])
+    for read in (lambda path: read_audio(path)[0], energies):
+        assert len(read(tmp_path / name))
+        with pytest.raises(Rejected, match=r"its sound ends at [01]\.\d+ s of the [12]\.\d+ s it states") as error:
+            read(cut)
+        assert error.value.reason == "truncated audio"
+    assert len(read_audio(cut, 0.0, 0.3)[0]) == 7_200  # what lies before is whole
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000])
+def test_lengths_of_streamed_sound_are_no_promise(tmp_path, size):
+    soundfile.write(tmp_path / "a.wav", np.full(16_000, 0.1), 16_000)
+    content = (tmp_path / "a.wav").read_bytes()
+    at = content.index(b"data") + 4
+    (tmp_path / "a.wav").write_bytes(content[:at] + size.to_bytes(4, "little") + content[at + 4 :])
+    assert len(read_audio(tmp_path / "a.wav")[0]) == 24_000 and len(energies(tmp_path / "a.wav")) == 25
 
 
 def test_sound_of_a_part_is_the_part_of_the_sound(videos):
