@@ -238,7 +238,8 @@ def _csv(path: Path, key: str | None) -> RawMotion:
     try:
         values = np.array([[float(cell) if cell.strip() else np.nan for cell in row] for row in rows[1:]])
     except ValueError as error:
-        raise Rejected("not motion", f"{path}: {error}") from None
+        table = "; a table of clips begins with audio_file|text (F5-TTS)" if {"text", "audio", "audio_file"} & set(names) else ""
+        raise Rejected("not motion", f"{path}: {error}; motion is a header of dimension names over numbers{table}") from None
     clock = [n for n, name in enumerate(names) if name.lower() in TIME_COLUMNS]
     keep = [n for n in range(len(names)) if n not in clock]
     times = values[:, clock[0]] if clock else None

@@ -12,11 +12,13 @@
                 are folders
     videos, templates, motion, sound      the same, of that sort of files alone (and their text)
 
-A row's id is its path below the source without the ending, so that it does not depend on where the source lies.
+A row's id is its path below the source without the ending, so that it does not depend on where the source lies; of sound that a
+table places elsewhere it is the path below the folder that all of that has in common.
 """
 import dataclasses
 import hashlib
 import json
+import os
 import reprlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,12 +129,16 @@ def _f5_csv(path: Path, unpacked: Path) -> Iterator[Row]:
     place, header = next(lines, ("", [""]))
     if header[:2] != ["audio_file", "text"]:
         raise InputError(f"{place or table}: columns {'|'.join(header)}; F5-TTS's file begins with audio_file|text")
+    lines, here = list(lines), Path(os.path.abspath(table.parent))
+    outside = [audio.parent for _, (name, *_) in lines if (audio := Path(name)).is_absolute() and not audio.is_relative_to(here)]
+    above = [here, *([Path(os.path.commonpath(outside))] if outside else [])]
     for place, fields in lines:
         if len(fields) < 2 or not fields[0]:
             yield place, _wrong(place, f"{len(fields)} columns where audio_file|text is needed"), table.parent
             continue
-        audio = fields[0]
-        yield place, {"id": str(Path(audio).with_suffix("")), "audio": audio, "text": "|".join(fields[1:])}, table.parent
+        audio = Path(fields[0])
+        name = next((audio.relative_to(folder) for folder in above if audio.is_relative_to(folder)), audio)
+        yield place, {"id": str(name.with_suffix("")), "audio": fields[0], "text": "|".join(fields[1:])}, table.parent
 
 
 @kind("f5-arrow", lambda path: (path / "raw.arrow").exists() or path.name == "raw.arrow")
@@ -284,8 +290,6 @@ def _files(path: Path, unpacked: Path, sorts: tuple[str, ...] = tuple(SORTS)) ->
 
 
 def _walk(root: Path, blocked: list) -> Iterator[Path]:
-    import os
-
     def refused(error: OSError) -> None:
         blocked.append((str(error.filename), Rejected("cannot be read", f"{error.filename}: {error.strerror}")))
 

@@ -62,6 +62,20 @@ def test_speech_corpora(tmp_path, make, kind, expected, rejected):
     assert entries_of(tmp_path, speaker="ann")[0][0].speaker == (expected[0][2] or "ann")
 
 
+def test_ids_of_an_f5_csv_do_not_depend_on_where_it_lies(tmp_path):
+    (tmp_path / "set").mkdir()
+    places = ["wavs/a.wav", f"{tmp_path}/set/wavs/b.wav", f"{tmp_path}/far/x/c.wav", f"{tmp_path}/far/y/d.wav"]
+    (tmp_path / "set/metadata.csv").write_text("audio_file|text\n" + "".join(f"{place}|said\n" for place in places))
+    assert [entry.id for entry in entries_of(tmp_path / "set")[0]] == ["wavs/a", "wavs/b", "x/c", "y/d"]
+
+
+def test_a_table_with_other_columns_is_told_what_it_should_begin_with(tmp_path):
+    tone(tmp_path / "a.wav")
+    (tmp_path / "metadata.csv").write_text("audio,text\na.wav,so it is\n")
+    report = prepare(tmp_path, tmp_path / "set", space.get("lips"))
+    assert report.accepted == 1 and "a table of clips begins with audio_file|text" in report.rejections[0]["message"]
+
+
 def test_libritts_text_that_is_not_utf8(tmp_path):
     libritts(tmp_path)
     next(tmp_path.rglob("1034*.normalized.txt")).write_bytes("f\xfcnf".encode("latin-1"))
