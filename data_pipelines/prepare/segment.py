@@ -119,7 +119,8 @@ def _blocks(path: Path, start: float, end: float | None) -> Iterator[tuple[np.nd
                         yield samples_N[skip:], rate
                 if end is not None and position >= end * rate:
                     return
-            check_end(path, (position or 0) / rate, stated_seconds(container, stream), end)
+            if position is not None:
+                check_end(path, position / rate, stated_seconds(container, stream), end)
     except Rejected:
         raise
     except (av.FFmpegError, IndexError, ValueError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.prepare.video_reader import EARLY_END, tagged_seconds
 
+UNKNOWN = 2**63 - 1  # samples that libsndfile says where the header says 0
 STREAMED = 0x7FFF_F000  # bytes from which on a length is a placeholder
 STATING = ("mov", "matroska", "flac")  # FFmpeg's names of containers that state how long a stream is
 _DATA = re.compile(r"(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)")  # libsndfile's log, of .wav, .aiff and .au
@@ -21,7 +22,14 @@ def check_end(path: Path, seconds: float, stated: float | None, end: float | Non
 
 
 def check_header(path: Path, file, end: float | None = None) -> None:
-    """The same for an opened soundfile.SoundFile; libsndfile takes a shorter file for what it is, and says so only in its log."""
+    """The same for an opened soundfile.SoundFile; libsndfile takes a shorter file for what it is, and says so only in its log.
+
+    Raises SoundFileError, for another reader to try, of a streamed FLAC, which libsndfile cannot read to an unknown end.
+    """
+    import soundfile
+
+    if file.frames == UNKNOWN:
+        raise soundfile.SoundFileError("no length in its header")
     if found := _DATA.search(file.extra_info):
         stated, there = map(int, found.groups())
         if there and stated < STREAMED:

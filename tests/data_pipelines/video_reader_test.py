@@ -103,6 +103,17 @@ def test_lengths_of_streamed_sound_are_no_promise(tmp_path, size):
     assert len(read_audio(tmp_path / "a.wav")[0]) == 24_000 and len(energies(tmp_path / "a.wav")) == 25
 
 
+def test_streamed_flac_is_read_to_its_end(tmp_path):
+    """Written into a pipe: 0 samples in its header."""
+    soundfile.write(tmp_path / "a.flac", 0.3 * np.sin(np.arange(16_000) / 9), 16_000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21:26] = bytes([content[21] & 0xF0, 0, 0, 0, 0])
+    (tmp_path / "a.flac").write_bytes(content)
+    for limit in (None, 30.0):
+        assert len(read_audio(tmp_path / "a.flac", limit=limit)[0]) == 24_000
+    assert len(energies(tmp_path / "a.flac")) == 25
+
+
 def test_sound_of_a_part_is_the_part_of_the_sound(videos):
     whole, _ = read_audio(videos / "plain.mkv")
     part, _ = read_audio(videos / "plain.mkv", 1.2, 1.6)
