@@ -15,7 +15,7 @@ from jamflow_jax.torch_io.files import Tensors, open_checkpoint
 from jamflow_jax.torch_io.fit import fit, refuse_others
 from jamflow_jax.torch_io.names import VOCOS_BUFFERS, vocos_names
 
-LICENCE = "MIT"  # of the released weights, charactr/vocos-mel-24khz
+LICENCE = "MIT"  # of the weights released as charactr/vocos-mel-24khz
 
 
 def load(checkpoint_path: str | Path) -> dict[str, Any]:
@@ -34,6 +34,12 @@ def load(checkpoint_path: str | Path) -> dict[str, Any]:
         expected = nn.unbox(jax.eval_shape(lambda key: init_vocos(*_sizes(tensors), key), jax.random.key(0)))
         shapes = {path: leaf.shape for path, leaf in traverse_util.flatten_dict(expected).items()}
         return fit(tensors, keys, vocos_names(), shapes, "Vocos")
+
+
+def licence(checkpoint_path: str | Path) -> str:
+    """Of the weights in a file: what its metadata says, or that of the released ones, marked as such. Raises InputError."""
+    with open_checkpoint(checkpoint_path) as tensors:
+        return tensors.metadata.get("licence") or f"{LICENCE} (as released; the file does not say)"
 
 
 def _sizes(tensors: Tensors) -> tuple[int, int, int]:

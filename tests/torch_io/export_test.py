@@ -84,6 +84,9 @@ def test_parameters_that_overflow_half_precision_are_refused(tiny, tmp_path):
     large.params["audio"]["time"]["in"]["bias"] += 1e6
     with pytest.raises(InputError, match="time_mlp.0.bias.*float16 ends at 65504"):
         write(tmp_path / "over", large, dtype="float16")
+    large.params["audio"]["time"]["in"]["bias"][0] = np.nan
+    with pytest.raises(InputError, match="audio.time_embed.time_mlp.0.bias holds values that are not finite$"):
+        write(tmp_path / "nan", large)
 
 
 def test_a_file_that_computes_something_else_is_refused(tiny, tmp_path, monkeypatch):
