@@ -35,7 +35,8 @@ _FIELDS = {
     "text_mask_padding": "text_mask_padding", "pe_attn_head": "rope_heads", "long_skip_connection": "long_skip",
     "dropout": "dropout",
 }
-_IGNORED = {"attn_backend", "attn_mask_enabled", "checkpoint_activations"}
+_UPSAMPLING = "text_embedding_average_upsampling"
+_IGNORED = {"attn_backend", "attn_mask_enabled", "checkpoint_activations", _UPSAMPLING}
 _AVERAGED = ("ema_model_state_dict/ema_model.transformer.", "ema_model.transformer.")
 _RAW = ("model_state_dict/transformer.", "online_model.transformer.", "transformer.")
 _BOOKKEEPING = ("initted", "step")
@@ -51,6 +52,8 @@ def audio_config(f5_config: Mapping[str, Any]) -> AudioConfig:
     unknown = sorted(set(f5_config) - set(_FIELDS) - _IGNORED)
     if unknown:
         raise ConfigError(f"F5-TTS config: no such field {', '.join(unknown)}; known: {', '.join(sorted(_FIELDS))}")
+    if f5_config.get(_UPSAMPLING):
+        raise ConfigError(f"F5-TTS config: {_UPSAMPLING} is true: text spread over the speech is not computed here")
     try:
         return AudioConfig(**{_FIELDS[key]: value for key, value in f5_config.items() if key in _FIELDS})
     except ValueError as error:

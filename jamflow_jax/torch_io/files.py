@@ -20,13 +20,19 @@ from jamflow_jax.errors import InputError
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # PyTorch since 1.6, and before
 FLOATS = ("float16", "bfloat16", "float32", "float64")
+# What Lightning, DDP and torch.compile put before the names.
+_WRAPPERS = re.compile(r"^state_dict/|(?:(?<=^)|(?<=/)|(?<=_model\.))(?:(?:module|_orig_mod)\.)+")
+_SHARD = re.compile(r"-\d+-of-(\d+)\.\w+$|\.index\.json$")
 _LFS = b"version https://git-lfs"
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensors:
-    """An open checkpoint: `shapes` and `dtypes` by name, and `read(name)`, which gives float32. Nested dictionaries are
-    "outer/inner". Only tensors of `FLOATS` are weights."""
+    """An open checkpoint: `shapes` and `dtypes` by name, and `read(name)`, which gives float32.
+
+    Nested dictionaries are "outer/inner"; `module.`, `_orig_mod.` and `state_dict/`, which wrap a model, are taken off. Only
+    tensors of `FLOATS` are weights.
+    """
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
@@ -52,8 +58,11 @@ def open_checkpoint(path: str | Path) -> Iterator[Tensors]:
         raise InputError(f"{path}: not a checkpoint file ({error.strerror})") from None
     if first.startswith(_LFS):
         raise InputError(f"{path}: only a Git LFS pointer to the file, which is still to be downloaded (git lfs pull)")
+    if (shard := _SHARD.search(path.name)) and int(shard[1] or 2) > 1:
+        what = "a shard" if shard[1] else "the index"
+        raise InputError(f"{path}: only {what} of a checkpoint in several files; merge it into one file first")
     if first.startswith((_ZIP, _PICKLE)):
-        yield _open_torch(path, zipped=first.startswith(_ZIP))
+        yield _unwrapped(_open_torch(path, zipped=first.startswith(_ZIP)))
         return
     if first[8:9] != b"{":  # behind eight bytes that say how long the list of tensors is
         raise InputError(f"{path}: neither a safetensors nor a PyTorch file")
@@ -66,7 +75,7 @@ def open_checkpoint(path: str | Path) -> Iterator[Tensors]:
         shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}
         dtypes = {key: _dtype(part.get_dtype()) for key, part in slices.items()}
         read = lambda key: file.get_tensor(key).astype(np.float32, copy=False)  # noqa: E731
-        yield Tensors(path, shapes, read, dtypes, file.metadata() or {})
+        yield _unwrapped(Tensors(path, shapes, read, dtypes, file.metadata() or {}))
 
 
 def _open_torch(path: Path, zipped: bool) -> Tensors:
@@ -93,6 +102,15 @@ def _open_torch(path: Path, zipped: bool) -> Tensors:
             dtypes[name] = f"{str(tensor.layout).removeprefix('torch.')} {dtypes[name]}"
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     return Tensors(path, shapes, lambda name: tensors[name].detach().float().numpy(), dtypes)
+
+
+def _unwrapped(tensors: Tensors) -> Tensors:
+    """The names without what wrapped the model when it was saved; as they are, if two would become one."""
+    names = {_WRAPPERS.sub("", name): name for name in tensors.shapes}
+    if len(names) < len(tensors.shapes):
+        return tensors
+    shapes, dtypes = ({name: of[old] for name, old in names.items()} for of in (tensors.shapes, tensors.dtypes))
+    return dataclasses.replace(tensors, shapes=shapes, dtypes=dtypes, read=lambda name: tensors.read(names[name]))
 
 
 def _dtype(code: str) -> str:

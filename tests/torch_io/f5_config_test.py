@@ -41,6 +41,12 @@ def test_text_without_layers_is_computed_otherwise_there():
         f5tts.audio_config({"conv_layers": 0})
 
 
+def test_upsampled_text_is_refused_by_name():
+    assert f5tts.audio_config({"text_embedding_average_upsampling": False}) == f5tts.audio_config({})
+    with pytest.raises(ConfigError, match="text_embedding_average_upsampling is true"):
+        f5tts.audio_config({"text_embedding_average_upsampling": True})
+
+
 def test_a_name_nobody_knows(tmp_path):
     with pytest.raises(ConfigError, match="v2-base: neither a .yaml or .json file nor one of v1-base"):
         f5_config.read("v2-base")
