@@ -16,6 +16,8 @@ from pathlib import Path
 from launch import convert_torch
 from launch.exits import CLEAN, Parser, one_line_errors
 
+TOKENIZERS = ("pinyin", "char", "byte")
+
 
 @one_line_errors
 def main(argv: list[str]) -> int:
@@ -34,7 +36,9 @@ def f5tts(options: argparse.Namespace) -> int:
     target = Path(options.dst)
     check_new(target)
     arch, kind = f5_config.read(options.config)
-    kind = options.tokenizer or kind
+    contents = checkpoint.contents(options.src, options.raw)
+    said = contents.tokenizer if contents.tokenizer in TOKENIZERS else None
+    kind = options.tokenizer or said or kind
     old = _vocabulary(options, kind)
     new = _extended(old, options.extend_vocab)
     audio, params = checkpoint.load(options.src, arch, options.raw)
@@ -44,7 +48,6 @@ def f5tts(options: argparse.Namespace) -> int:
     if added:
         params["text"]["table"] = checkpoint.extend_vocabulary(params["text"]["table"], added)
         audio = dataclasses.replace(audio, text_vocab=new.vocab_size)
-    contents = checkpoint.contents(options.src, options.raw)
     model = _model(audio, params, new, f"F5-TTS, {Path(options.src).name}", options.licence or contents.licence)
 
     for line in _table(contents, audio, params, added):
@@ -63,19 +66,21 @@ def vocos(options: argparse.Namespace) -> int:
     from safetensors.numpy import save_file
 
     from jamflow_jax.torch_io import vocos as checkpoint
-    from jamflow_jax.torch_io.files import open_checkpoint
+    from jamflow_jax.torch_io.export import state_dict
+    from jamflow_jax.torch_io.names import vocos_names
     from jamflow_jax.train import origins, workdir
     from jamflow_jax.train.bundle import VOCODER
     from launch.outputs.staging import staged
 
     workdir.read(options.model)
-    checkpoint.load(options.src)
-    licence = options.licence or checkpoint.LICENCE
+    params = checkpoint.load(options.src)
+    licence = options.licence or checkpoint.licence(options.src)
     origin = origins.Origin("vocoder", f"Vocos, {Path(options.src).name}", licence)
-    with open_checkpoint(options.src) as tensors, staged(options.model) as folder:
-        save_file({name: tensors.read(name) for name in tensors.shapes}, folder / VOCODER, {"licence": licence})
-    kept = [known for known in origins.read(options.model) if known.part != "vocoder"]
-    origins.write(options.model, [*kept, origin])
+    known = origins.read(options.model)
+    with staged(options.model) as folder:
+        save_file(state_dict(vocos_names(), params, ""), folder / VOCODER, {"format": "pt", "licence": licence})
+        origins.write(options.model, origins.merge(known, [origin]))  # both, until the old one is replaced
+    origins.write(options.model, [*(other for other in known if other.part != "vocoder"), origin])
     print(f"{Path(options.model) / VOCODER}: `jamflow sample --model {options.model}` makes sound with it\n  {origin}")
     return CLEAN
 
@@ -149,7 +154,7 @@ def _f5tts_options(forms) -> None:
     parser.add_argument("--config", required=True, metavar="F5", help="what it is (files do not say): v1-base, v0-base, v1-small, "
                         "small, or F5-TTS's YAML, or its model.arch as JSON")  # fmt: skip
     parser.add_argument("--vocab", metavar="FILE", help="the vocab.txt it was made with (default: the one beside it)")
-    parser.add_argument("--tokenizer", choices=("pinyin", "char", "byte"), help="how it spells (default: the YAML's, or pinyin)")
+    parser.add_argument("--tokenizer", choices=TOKENIZERS, help="how it spells (default: the file's, else the YAML's, or pinyin)")
     parser.add_argument("--extend-vocab", metavar="FILE", help="adds the tokens of this vocab.txt that it lacks, for finetuning")
     parser.add_argument("--raw", action="store_true", help="the trained weights instead of their average, where a file has both")
     parser.add_argument("--licence", metavar="NAME", help="of the weights (default: the file's, or CC-BY-NC-4.0 as released)")
@@ -160,7 +165,7 @@ def _vocos_options(forms) -> None:
     parser = forms.add_parser("vocos", description=_first_lines(vocos), help="gives a model a vocoder")
     parser.add_argument("src", metavar="SRC", help="Vocos for 24 kHz mels: .safetensors or pytorch_model.bin")
     parser.add_argument("model", metavar="MODEL", help="the --workdir of a run, or a converted model; an older vocoder is replaced")
-    parser.add_argument("--licence", metavar="NAME", help="of the weights (default: MIT, as released)")
+    parser.add_argument("--licence", metavar="NAME", help="of the weights (default: the file's, or MIT as released)")
     parser.set_defaults(convert=vocos)
 
 

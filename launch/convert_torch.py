@@ -45,17 +45,21 @@ def run(options: argparse.Namespace) -> int:
                                  "F5-TTS's code cannot do")  # fmt: skip
             name = Path(options.model).absolute().name
             foreign = [origin for origin in foreign if origin.part != "vocoder"]
-            checked = export.write_audio_only(folder, config.audio, model.params["audio"], model.tokenizer, name, options.dtype)
+            checked = export.write_audio_only(
+                folder, config.audio, model.params["audio"], model.tokenizer, name, options.dtype, origins.licence(foreign))
         else:
             own = Path(options.model) / VOCODER
             source = Path(options.vocoder) if options.vocoder else own if own.exists() else None
             vocoder = None if source is None else vocos.load(source)
             if options.vocoder:
                 foreign = [origin for origin in foreign if origin.part != "vocoder"]
-                foreign.append(origins.Origin("vocoder", f"Vocos, {source.name}", vocos.LICENCE))
+                foreign.append(origins.Origin("vocoder", f"Vocos, {source.name}", vocos.licence(source)))
+            licences = (origins.licence(origin for origin in foreign if origin.part != "vocoder"),
+                        vocos.licence(source) if source else "")  # fmt: skip
             facts = {"stage": model.config.stage, "speech": model.config.speech, "step": model.step, "averaged": not options.raw}
             checked = export.write(
-                folder, config, model.params, model.tokenizer, model.space, model.statistics, facts, options.dtype, vocoder)
+                folder, config, model.params, model.tokenizer, model.space, model.statistics, facts, options.dtype, vocoder,
+                *licences)
         origins.write(folder, foreign)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     for name, size in sizes.items():

@@ -6,6 +6,7 @@ Audio -> motion: one sample per clip, from its sound alone (no text; --rest give
 beforehand. The training split makes the mean curve and trains the ridge. Writes RUN/evaluation/audio-to-motion-SPLIT.json and .md.
 """
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -43,6 +44,8 @@ def main(argv: list[str]) -> int:
         raise InputError(f"{','.join(options.data)}: {len(test)} {options.split} and {len(train)} training clips with sound and "
                          "motion; at least 2 of each are needed")  # fmt: skip
     print(f"model {options.model}, step {model.step:,}; {len(test)} {options.split} clips, {len(train)} training clips", flush=True)
+    for origin in model.origins:
+        print(f"  {origin}", flush=True)
     start = time.perf_counter()
     motions = generate_motion(model, [record for record, _ in test], config, options.rest, options.seed)
     seconds = time.perf_counter() - start
@@ -51,6 +54,7 @@ def main(argv: list[str]) -> int:
     table = score([clip for _, clip in train], held_out, generated)
     result = {
         "task": options.task, "split": options.split, "model": str(options.model), "data": options.data, "step": model.step,
+        "origins": [dataclasses.asdict(origin) for origin in model.origins],
         "sample": to_dict(config), "rest": options.rest, "seed": options.seed, "seconds": round(seconds, 2),
         "seconds_of_motion": round(sum(len(motion) for motion in motions) / 25, 2), **table.to_json(),
         "curves": [

@@ -83,7 +83,7 @@ def train(config, workdir: Path) -> int:
 
     def start():
         nonlocal inherited, vocoder
-        found = stages.start(config, corpus.space, corpus.tokenizer)
+        found = stages.start(config, corpus.space, corpus.tokenizer, corpus.statistics)
         inherited, vocoder = found.origins, found.vocoder
         say("where the parameters start:")
         for line in found.table(config):

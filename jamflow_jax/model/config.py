@@ -51,6 +51,11 @@ class AudioConfig(TrunkConfig):
     # padded example equal the same example alone.
     grn_over_padding: bool = False
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.text_layers < 1:  # without layers F5-TTS adds no positions to the text and masks nothing
+            raise ValueError(f"text_layers (F5-TTS: conv_layers) is {self.text_layers}; text needs at least 1 layer here")
+
 
 @dataclasses.dataclass(frozen=True)
 class MotionConfig(TrunkConfig):

@@ -6,6 +6,7 @@
     jamflow_torch.py      the model and its sampler in PyTorch, verbatim the file of this folder
     verification.json     the largest differences between JAX and these files (verify.py)
 
+The metadata of each .safetensors names its licence, and the tokenizer's kind, which F5-TTS's config has no word for.
 Or, of the audio stream alone, what F5-TTS's own code loads: model.safetensors with its keys and prefix, model.yaml, vocab.txt.
 """
 import json
@@ -43,6 +44,7 @@ _TWIN = Path(__file__).with_name("jamflow_torch.py")
 def write(
     folder: Path, config: JamFlowConfig, params: Mapping[str, Any], tokenizer: Tokenizer, space: MotionSpace,
     statistics: Statistics, facts: Mapping[str, Any], dtype: str = "float32", vocoder: Any = None,
+    licence: str = "", vocoder_licence: str = "",
 ) -> dict[str, Any]:
     """Writes the model of all streams in `params` and checks what was written.
 
@@ -54,6 +56,7 @@ def write(
       facts: more for config.json: stage, speech, step, ...
       dtype: of the parameters in the file: float32, bfloat16 or float16.
       vocoder: parameters from `torch_io.vocos.load`, written in float32; None: no vocoder.
+      licence, vocoder_licence: of the weights, for the metadata of their files.
 
     Returns:
       what went into verification.json.
@@ -71,21 +74,29 @@ def write(
     (folder / "statistics.json").write_text(json.dumps(statistics.to_json()) + "\n")
     tokenizer.to_file(folder / "vocab.txt")
     shutil.copyfile(_TWIN, folder / _TWIN.name)
-    checked = verify.model(folder, config, params, lambda kind: _save_streams(folder, config, params, kind), dtype)
+
+    def save(kind):
+        tensors = {}
+        for stream, tree in params.items():
+            tensors |= state_dict(TABLES[stream][0](getattr(config, stream)), tree, f"{stream}.", DTYPES[kind])
+        save_file(tensors, folder / "model.safetensors", _metadata(licence, tokenizer))
+
+    checked = verify.model(folder, config, params, save, dtype)
     reread = load(folder)[1]
     rounded = jax.tree.map(lambda a: a.astype(DTYPES[dtype]).astype(np.float32), params)
     checked["reads_back_bit_equal"] = all(map(np.array_equal, jax.tree.leaves(reread), jax.tree.leaves(rounded)))
     if not checked["reads_back_bit_equal"]:
         raise InputError(f"{folder}: the file reads back other parameters than were written")
     if vocoder is not None:
-        save_file(state_dict(vocos_names(), jax.device_get(vocoder), ""), folder / "vocoder.safetensors", {"format": "pt"})
+        sound = state_dict(vocos_names(), jax.device_get(vocoder), "")
+        save_file(sound, folder / "vocoder.safetensors", _metadata(vocoder_licence))
         checked["vocoder_largest_difference"] = verify.vocoder(folder, vocoder)
     (folder / "verification.json").write_text(json.dumps(checked, indent=1) + "\n")
     return checked
 
 
 def write_audio_only(
-    folder: Path, config: AudioConfig, params: Any, tokenizer: Tokenizer, name: str, dtype: str = "float32"
+    folder: Path, config: AudioConfig, params: Any, tokenizer: Tokenizer, name: str, dtype: str = "float32", licence: str = ""
 ) -> dict[str, Any]:
     """Writes the audio stream as F5-TTS's own code loads it, and checks what was written; see `write`.
 
@@ -101,7 +112,7 @@ def write_audio_only(
         tensors = state_dict(audio_names(config), params, F5_PREFIX, DTYPES[kind])
         theta = 1e4 ** (np.arange(0, config.head_dim, 2, dtype=np.float32) / config.head_dim)
         tensors[F5_PREFIX + "rotary_embed.inv_freq"] = (1 / theta).astype(np.float32)  # a buffer there, which it wants to find
-        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        save_file(tensors, folder / "model.safetensors", _metadata(licence, tokenizer))
 
     checked = verify.audio_only(folder, config, params, save, dtype)
     (folder / "verification.json").write_text(json.dumps(checked, indent=1) + "\n")
@@ -153,6 +164,8 @@ def state_dict(names, params: Any, prefix: str, dtype: np.dtype = np.float32) ->
             with np.errstate(over="ignore"):
                 tensors[prefix + key] = cast = np.ascontiguousarray(tensor.astype(dtype, copy=False))
             if not np.isfinite(cast).all():
+                if not np.isfinite(tensor).all():
+                    raise InputError(f"{prefix}{key} holds values that are not finite")
                 most, limit = np.abs(tensor).max(), float(ml_dtypes.finfo(dtype).max)
                 raise InputError(f"{prefix}{key} holds values up to {most:.3g}, and {np.dtype(dtype).name} ends at {limit:g}")
     assert not left, f"no PyTorch name for {sorted(left)}"
@@ -164,11 +177,9 @@ def _tensors(name: Name, value: np.ndarray):
         yield from ((key.format(i=i), tensor) for key, tensor in zip(name.keys, turn_back(name.kind, layer)))
 
 
-def _save_streams(folder: Path, config: JamFlowConfig, params: Mapping[str, Any], dtype: str) -> None:
-    tensors = {}
-    for stream, tree in params.items():
-        tensors |= state_dict(TABLES[stream][0](getattr(config, stream)), tree, f"{stream}.", DTYPES[dtype])
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+def _metadata(licence: str, tokenizer: Tokenizer | None = None) -> dict[str, str]:
+    known = {"licence": licence, "tokenizer": tokenizer.kind if tokenizer else ""}
+    return {"format": "pt", **{name: value for name, value in known.items() if value}}
 
 
 def _f5_yaml(config: AudioConfig, tokenizer: Tokenizer, name: str) -> str:

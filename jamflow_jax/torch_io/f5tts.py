@@ -35,7 +35,8 @@ _FIELDS = {
     "text_mask_padding": "text_mask_padding", "pe_attn_head": "rope_heads", "long_skip_connection": "long_skip",
     "dropout": "dropout",
 }
-_IGNORED = {"attn_backend", "attn_mask_enabled", "checkpoint_activations"}
+_UPSAMPLING = "text_embedding_average_upsampling"
+_IGNORED = {"attn_backend", "attn_mask_enabled", "checkpoint_activations", _UPSAMPLING}
 _AVERAGED = ("ema_model_state_dict/ema_model.transformer.", "ema_model.transformer.")
 _RAW = ("model_state_dict/transformer.", "online_model.transformer.", "transformer.")
 _BOOKKEEPING = ("initted", "step")
@@ -46,12 +47,17 @@ def audio_config(f5_config: Mapping[str, Any]) -> AudioConfig:
     """An F5-TTS `model.arch` mapping (plus mel_dim, text_num_embeds) as our config.
 
     Raises:
-      ConfigError: a field F5-TTS's DiT does not have.
+      ConfigError: a field F5-TTS's DiT does not have, or a value that cannot be computed here.
     """
     unknown = sorted(set(f5_config) - set(_FIELDS) - _IGNORED)
     if unknown:
         raise ConfigError(f"F5-TTS config: no such field {', '.join(unknown)}; known: {', '.join(sorted(_FIELDS))}")
-    return AudioConfig(**{_FIELDS[key]: value for key, value in f5_config.items() if key in _FIELDS})
+    if f5_config.get(_UPSAMPLING):
+        raise ConfigError(f"F5-TTS config: {_UPSAMPLING} is true: text spread over the speech is not computed here")
+    try:
+        return AudioConfig(**{_FIELDS[key]: value for key, value in f5_config.items() if key in _FIELDS})
+    except ValueError as error:
+        raise ConfigError(f"F5-TTS config: {error}") from None
 
 
 def load(checkpoint_path: str | Path, f5_config: Mapping[str, Any], raw: bool = False) -> tuple[AudioConfig, dict]:
@@ -67,8 +73,8 @@ def load(checkpoint_path: str | Path, f5_config: Mapping[str, Any], raw: bool = 
 
     Raises:
       ConfigError: a field F5-TTS's DiT does not have.
-      InputError: not a checkpoint, of another model, or keys missing, left over, of another shape or not finite: all are named in
-        one line.
+      InputError: not a checkpoint, of another model, or keys missing, left over, of another shape, no floating-point
+        numbers or not finite: all are named in one line.
     """
     config = audio_config(f5_config)
     with open_checkpoint(checkpoint_path) as tensors:
@@ -93,6 +99,7 @@ class Contents:
     tables: tuple[str, ...]  # tensors that are no parameters; they are recomputed here
     others: Mapping[str, tuple[int, ...]]  # of the other set of weights, with their shapes
     licence: str
+    tokenizer: str | None  # its kind, where the file says it, as exports of this project do
 
 
 def contents(checkpoint_path: str | Path, raw: bool = False) -> Contents:
@@ -137,7 +144,7 @@ def _contents(tensors: Tensors, raw: bool) -> Contents:
         else:
             keys[f"{name} (without {prefix})"] = name
     licence = tensors.metadata.get("licence") or f"{LICENCE} (as released; the file does not say)"
-    return Contents(keys, prefix in _AVERAGED, tuple(tables), others, licence)
+    return Contents(keys, prefix in _AVERAGED, tuple(tables), others, licence, tensors.metadata.get("tokenizer"))
 
 
 def _fit(tensors: Tensors, keys: Mapping[str, str], config: AudioConfig) -> dict:

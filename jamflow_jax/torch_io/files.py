@@ -19,16 +19,25 @@ from safetensors import SafetensorError, safe_open
 from jamflow_jax.errors import InputError
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"  # PyTorch since 1.6, and before
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+# What Lightning, DDP and torch.compile put before the names.
+_WRAPPERS = re.compile(r"^state_dict/|(?:(?<=^)|(?<=/)|(?<=_model\.))(?:(?:module|_orig_mod)\.)+")
+_SHARD = re.compile(r"-\d+-of-(\d+)\.\w+$|\.index\.json$")
 _LFS = b"version https://git-lfs"
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensors:
-    """An open checkpoint: `shapes` by name, and `read(name)`, which gives float32. Nested dictionaries are "outer/inner"."""
+    """An open checkpoint: `shapes` and `dtypes` by name, and `read(name)`, which gives float32.
+
+    Nested dictionaries are "outer/inner"; `module.`, `_orig_mod.` and `state_dict/`, which wrap a model, are taken off. Only
+    tensors of `FLOATS` are weights.
+    """
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
     read: Callable[[str], np.ndarray]
+    dtypes: Mapping[str, str]  # float32, int8, ...; of a tensor that is not strided "sparse_coo float32"
     metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -49,8 +58,11 @@ def open_checkpoint(path: str | Path) -> Iterator[Tensors]:
         raise InputError(f"{path}: not a checkpoint file ({error.strerror})") from None
     if first.startswith(_LFS):
         raise InputError(f"{path}: only a Git LFS pointer to the file, which is still to be downloaded (git lfs pull)")
+    if (shard := _SHARD.search(path.name)) and int(shard[1] or 2) > 1:
+        what = "a shard" if shard[1] else "the index"
+        raise InputError(f"{path}: only {what} of a checkpoint in several files; merge it into one file first")
     if first.startswith((_ZIP, _PICKLE)):
-        yield _open_torch(path, zipped=first.startswith(_ZIP))
+        yield _unwrapped(_open_torch(path, zipped=first.startswith(_ZIP)))
         return
     if first[8:9] != b"{":  # behind eight bytes that say how long the list of tensors is
         raise InputError(f"{path}: neither a safetensors nor a PyTorch file")
@@ -59,8 +71,11 @@ def open_checkpoint(path: str | Path) -> Iterator[Tensors]:
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: cut short or damaged, not a readable safetensors file ({_first_line(error)})") from None
     with file:
-        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}
-        yield Tensors(path, shapes, lambda key: file.get_tensor(key).astype(np.float32, copy=False), file.metadata() or {})
+        slices = {key: file.get_slice(key) for key in file.keys()}
+        shapes = {key: tuple(part.get_shape()) for key, part in slices.items()}
+        dtypes = {key: _dtype(part.get_dtype()) for key, part in slices.items()}
+        read = lambda key: file.get_tensor(key).astype(np.float32, copy=False)  # noqa: E731
+        yield _unwrapped(Tensors(path, shapes, read, dtypes, file.metadata() or {}))
 
 
 def _open_torch(path: Path, zipped: bool) -> Tensors:
@@ -81,7 +96,27 @@ def _open_torch(path: Path, zipped: bool) -> Tensors:
     except Exception as error:  # a damaged file can fail anywhere in PyTorch
         raise InputError(f"{path}: cut short or damaged, not a readable PyTorch file ({_first_line(error)})") from None
     tensors = dict(_flatten(content, torch.Tensor))
-    return Tensors(path, {name: tuple(t.shape) for name, t in tensors.items()}, lambda name: tensors[name].detach().float().numpy())
+    dtypes = {name: str(t.dtype).removeprefix("torch.") for name, t in tensors.items()}
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided:
+            dtypes[name] = f"{str(tensor.layout).removeprefix('torch.')} {dtypes[name]}"
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return Tensors(path, shapes, lambda name: tensors[name].detach().float().numpy(), dtypes)
+
+
+def _unwrapped(tensors: Tensors) -> Tensors:
+    """The names without what wrapped the model when it was saved; as they are, if two would become one."""
+    names = {_WRAPPERS.sub("", name): name for name in tensors.shapes}
+    if len(names) < len(tensors.shapes):
+        return tensors
+    shapes, dtypes = ({name: of[old] for name, old in names.items()} for of in (tensors.shapes, tensors.dtypes))
+    return dataclasses.replace(tensors, shapes=shapes, dtypes=dtypes, read=lambda name: tensors.read(names[name]))
+
+
+def _dtype(code: str) -> str:
+    """The name of a safetensors dtype: BF16 -> bfloat16, I8 -> int8, F8_E4M3 -> float8_e4m3."""
+    kinds = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
+    return re.sub(r"^(F|BF|I|U|C)(?=\d)", lambda found: kinds[found[1]], code).lower()
 
 
 def _flatten(content: Any, kind: type) -> Iterator[tuple[str, Any]]:

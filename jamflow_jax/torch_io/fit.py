@@ -11,7 +11,7 @@ import numpy as np
 from flax import traverse_util
 
 from jamflow_jax.errors import InputError
-from jamflow_jax.torch_io.files import Tensors
+from jamflow_jax.torch_io.files import FLOATS, Tensors
 from jamflow_jax.torch_io.names import Name, torch_shape, turn
 
 # What else people have: a pattern that one of its keys matches. The first that fits is taken.
@@ -43,7 +43,7 @@ def fit(
       nested dictionaries of float32 arrays.
 
     Raises:
-      InputError: tensors missing, left over, of another shape or not finite; one line that names them.
+      InputError: tensors missing, left over, of another shape, no floating-point numbers or not finite; one line that names them.
     """
     names = list(names)
     problems = list(_misfits(tensors, keys, names, shapes))
@@ -86,6 +86,8 @@ def _misfits(tensors, keys, names, shapes) -> Iterator[tuple[str, str]]:
                 yield key, "is missing"
             elif (found := tensors.shapes[keys[key]]) != wanted:
                 yield key, f"has shape {found}, not {wanted}"
+            elif (dtype := tensors.dtypes[keys[key]]) not in FLOATS:
+                yield key, f"is {dtype}, not a floating-point tensor of {', '.join(FLOATS)}"
     yield from ((key, "is left over") for key in sorted(set(keys) - used))
 
 

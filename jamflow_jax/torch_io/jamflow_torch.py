@@ -984,9 +984,15 @@ def pinyin(text):
 
 
 def read_wav(path):
-    with wave.open(str(path)) as file:
+    try:
+        file = wave.open(str(path))
+    except (wave.Error, EOFError) as error:
+        raise ValueError(f"{path}: not a wav file ({error})") from None
+    with file:
         if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (SAMPLE_RATE, 1, 2):
             raise ValueError(f"{path}: 24 kHz, one channel, 16 bits are needed")
+        if file.getnframes() < N_FFT:
+            raise ValueError(f"{path}: {file.getnframes()} samples; at least {N_FFT} are needed, one window of the mel")
         samples = torch.frombuffer(bytearray(file.readframes(file.getnframes())), dtype=torch.int16)
     return samples.float() / 32768
 
@@ -1013,6 +1019,13 @@ def main():
     o = parser.parse_args()
     if bool(o.text) == bool(o.audio):
         parser.error("one of --text and --audio is needed")
+    try:
+        demo(o)
+    except (ValueError, OSError, ImportError) as error:
+        parser.error(str(error))
+
+
+def demo(o):
     model = JamFlow.from_pretrained(o.model, o.device)
     for origin in model.origins:
         print("{part}: weights from {source}, licence {licence}".format(**origin), file=sys.stderr)
@@ -1022,8 +1035,13 @@ def main():
         prefix, new = 0, len(mel)
         request = Request(new, mel=mel, want_audio=False, seed=o.seed)
         if model.about["stage"] == 1:
+            if model.about["speech"] != "mel":
+                raise ValueError("--audio: this stage-1 model hears features of its data set, not the mel; give them from Python: "
+                                 "Request(speech=...)")  # fmt: skip
             request = replace(request, mel=None, speech=speech_of_mel(mel))
     else:
+        if "audio" not in model.about["streams"]:
+            raise ValueError("--text: it needs the audio stream, and this model has none; try --audio")
         mel = mel[len(mel) % 15 :]  # whole 0.16 s, so that both streams are cut between frames
         prefix, new = len(mel), math.ceil((o.seconds or len(o.text.encode()) / 15) * SAMPLE_RATE / HOP)
         text = model.encode(" ".join(filter(None, (o.ref_text, o.text))))

@@ -4,18 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from jamflow_jax.audio.stft import BINS, N_FFT
+from jamflow_jax.audio.stft import BINS, N_FFT, WINDOW
 from jamflow_jax.audio.vocoder import init_vocos
 from jamflow_jax.errors import InputError
 from jamflow_jax.timeline import MEL_BINS
-from jamflow_jax.torch_io.files import Tensors, open_checkpoint
+from jamflow_jax.torch_io.files import FLOATS, Tensors, open_checkpoint
 from jamflow_jax.torch_io.fit import fit, refuse_others
 from jamflow_jax.torch_io.names import VOCOS_BUFFERS, vocos_names
 
-LICENCE = "MIT"  # of the released weights, charactr/vocos-mel-24khz
+_TRAINING = ("multiperioddisc.", "multiresddisc.", "melspec_loss.")  # beside the model in its trainer's files
+LICENCE = "MIT"  # of the weights released as charactr/vocos-mel-24khz
 
 
 def load(checkpoint_path: str | Path) -> dict[str, Any]:
@@ -30,10 +32,27 @@ def load(checkpoint_path: str | Path) -> dict[str, Any]:
     """
     with open_checkpoint(checkpoint_path) as tensors:
         refuse_others(tensors, "Vocos")
-        keys = {key: key for key in tensors.shapes if key not in VOCOS_BUFFERS}
+        keys = {key: key for key in tensors.shapes if key not in VOCOS_BUFFERS and not key.startswith(_TRAINING)}
+        _same_sound(tensors)
         expected = nn.unbox(jax.eval_shape(lambda key: init_vocos(*_sizes(tensors), key), jax.random.key(0)))
         shapes = {path: leaf.shape for path, leaf in traverse_util.flatten_dict(expected).items()}
         return fit(tensors, keys, vocos_names(), shapes, "Vocos")
+
+
+def _same_sound(tensors: Tensors) -> None:
+    """Refuses tables, where there are any, of another mel or another transform than those here."""
+    for key in filter(tensors.shapes.__contains__, VOCOS_BUFFERS):
+        wanted = (BINS, MEL_BINS) if key.endswith(".fb") else (N_FFT,)
+        if (found := tensors.shapes[key]) != wanted:
+            raise InputError(f"{tensors.path}: {key} has shape {found}; the mel here has {wanted}")
+        if len(wanted) == 1 and not (tensors.dtypes[key] in FLOATS and np.allclose(tensors.read(key), WINDOW, atol=1e-2)):
+            raise InputError(f"{tensors.path}: {key} is not the Hann window, which is the one here")
+
+
+def licence(checkpoint_path: str | Path) -> str:
+    """Of the weights in a file: what its metadata says, or that of the released ones, marked as such. Raises InputError."""
+    with open_checkpoint(checkpoint_path) as tensors:
+        return tensors.metadata.get("licence") or f"{LICENCE} (as released; the file does not say)"
 
 
 def _sizes(tensors: Tensors) -> tuple[int, int, int]:

@@ -49,6 +49,11 @@ def write(directory: str | Path, origins: Iterable[Origin]) -> None:
     os.replace(partial, path)
 
 
+def licence(origins: Iterable[Origin]) -> str:
+    """All of them in the words of one: the licence of what derives from them, for a file that stands alone."""
+    return "; ".join(f"{origin.licence} ({origin.source})" for origin in origins) or "none (no weights of others)"
+
+
 def merge(*groups: Iterable[Origin]) -> tuple[Origin, ...]:
     """All of them, each once, in order."""
     return tuple(dict.fromkeys(origin for group in groups for origin in group))

@@ -3,8 +3,9 @@
 Stage 1 concatenates speech features to Motion-DiT's input, [noisy; context; rest; speech]; in stage 2 motion hears through joint
 attention, so the rows of the input matrix that read the features are dropped.
 
-Shapes do not tell what a number means: the motion stream must come from the same motion space, the audio stream from the same
-vocabulary. (Of an F5-TTS checkpoint that is not converted only the vocabulary's size is known.)
+Shapes do not tell what a number means: the motion stream must come from the same motion space with the same dimensions alive, the
+audio stream from the same vocabulary, and both from a stream that computes the same (v0 and v1 have the same shapes). What one may
+change on purpose is noted. (Of an F5-TTS checkpoint that is not converted only the vocabulary's size is known.)
 """
 import dataclasses
 import math
@@ -15,7 +16,8 @@ import jax
 import numpy as np
 
 from jamflow_jax.errors import ConfigError
-from jamflow_jax.model.config import AudioConfig, JamFlowConfig
+from jamflow_jax.model.config import JamFlowConfig
+from jamflow_jax.motion.normalise import Statistics
 from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.text.tokenizer import Tokenizer
 from jamflow_jax.torch_io import f5tts
@@ -25,6 +27,11 @@ from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.origins import Origin
 from jamflow_jax.train.state import init_params
 
+# Fields that change what a stream computes though no shape tells: they must agree. The second kind one may change, and is told.
+_COMPUTATION = {"audio": ("rope_heads", "qk_norm", "long_skip", "text_mask_padding", "grn_over_padding"),
+                "motion": ("rope_heads", "qk_norm", "long_skip")}  # fmt: skip
+_CHOICES = {"audio": (), "motion": ("rope_alignment", "window_seconds")}
+
 
 @dataclasses.dataclass
 class Start:
@@ -33,6 +40,7 @@ class Start:
     params: dict[str, Any] = dataclasses.field(default_factory=dict)
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
     unused: list[tuple[str, int, str]] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)  # what differs from the sources and may
     origins: tuple[Origin, ...] = ()
     vocoder: Path | None = None  # of a source that has one
 
@@ -47,21 +55,22 @@ class Start:
         self.unused += [(other, _count(tree), source) for other, tree in model.params.items() if other != stream]
 
     def table(self, config: RunConfig) -> list[str]:
-        """One line per stream, then one per unused part, then the licences."""
+        """One line per stream, then one per unused part, then what differs from the sources, then the licences."""
         shapes = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
         rows = [(stream, _count(tree), self.sources.get(stream, f"new, random from seed {config.seed}"))
                 for stream, tree in shapes.items()]  # fmt: skip
         rows += [(f"unused: {what}", count, of) for what, count, of in self.unused]
         width = max(len(what) for what, _, _ in rows)
-        return [*(f"{what:<{width}}  {count:>13,}  {source}" for what, count, source in rows), *map(str, self.origins)]
+        lines = [f"{what:<{width}}  {count:>13,}  {source}" for what, count, source in rows]
+        return [*lines, *dict.fromkeys(self.notes), *map(str, self.origins)]
 
 
-def start(config: RunConfig, space: MotionSpace, tokenizer: Tokenizer) -> Start:
+def start(config: RunConfig, space: MotionSpace, tokenizer: Tokenizer, statistics: Statistics) -> Start:
     """What `config.init` names; `run` first, then `audio` and `motion` over it. Streams it does not name are left to be fresh.
 
     Args:
       config: the new run.
-      space, tokenizer: of its data.
+      space, tokenizer, statistics: of its data.
 
     Raises:
       ConfigError: a source that does not fit the run or its data; InputError: one that cannot be read.
@@ -74,6 +83,8 @@ def start(config: RunConfig, space: MotionSpace, tokenizer: Tokenizer) -> Start:
         if missing := [stream for stream in ("audio", "motion")[2 - config.stage :] if stream not in model.params]:
             raise ConfigError(f"config.init.run: {init.run} has no {missing[0]} stream; what it has is named by config.init.audio")
         _same_space("run", init.run, model.space, space)
+        _same_motion(found, "run", init.run, model, space, statistics)
+        _same_computation(found, "run", init.run, model, config, tuple(model.params))
         if "audio" in model.params:
             _same_vocabulary("run", init.run, model.tokenizer, tokenizer)
         for stream, tree in model.params.items():
@@ -82,12 +93,14 @@ def start(config: RunConfig, space: MotionSpace, tokenizer: Tokenizer) -> Start:
     if init.audio:
         if config.stage == 1:
             raise ConfigError("config.init.audio: stage 1 has no audio stream")
-        _audio(found, init.audio, config.model.audio, tokenizer)
+        _audio(found, init.audio, config, tokenizer)
     if init.motion:
         model = load_model(init.motion)
         if "motion" not in model.params:
             raise ConfigError(f"config.init.motion: {init.motion} has no motion stream")
         _same_space("motion", init.motion, model.space, space)
+        _same_motion(found, "motion", init.motion, model, space, statistics)
+        _same_computation(found, "motion", init.motion, model, config, ("motion",))
         _motion(found, init.motion, model, config)
         found.origins = origins.merge(found.origins, model.origins)
     vocoders = [Path(source) / VOCODER for source in (init.run, init.audio, init.motion) if source]
@@ -132,6 +145,47 @@ def _same_space(field: str, source: str, there: MotionSpace, here: MotionSpace) 
             )
 
 
+def _same_motion(found: Start, field: str, source: str, model: Model, space: MotionSpace, statistics: Statistics) -> None:
+    """Refuses a dimension that moves in the data of one and not of the other; notes how far the normalisations are apart."""
+    there = model.statistics.take([*model.space.mouth, *model.space.rest])
+    here = statistics.take([*space.mouth, *space.rest])
+    names = np.array([space.dims[i] for i in (*space.mouth, *space.rest)])
+    if (there.live != here.live).any():
+        still = {"there": names[here.live & ~there.live], "here": names[there.live & ~here.live]}
+        said = "; ".join(f"still {where}: {', '.join(dims)}" for where, dims in still.items() if len(dims))
+        raise ConfigError(f"config.init.{field}: {source} has seen motion in other dimensions than the data set has it: {said}")
+    if not there.live.any() or (np.array_equal(there.mean, here.mean) and np.array_equal(there.std, here.std)):
+        return
+    names, there, here = names[there.live], there.take(there.live.nonzero()[0]), here.take(there.live.nonzero()[0])
+    shift, ratio = np.abs(here.mean - there.mean) / there.std, np.maximum(here.std / there.std, there.std / here.std)
+    found.notes.append(
+        f"motion is not spread as in {source}: means differ by up to {shift.max():.2g} std ({names[shift.argmax()]}), std by a "
+        f"factor of up to {ratio.max():.3g} ({names[ratio.argmax()]})"
+    )
+
+
+def _same_computation(
+    found: Start, field: str, source: str, model: Model, config: RunConfig, streams: tuple[str, ...]
+) -> None:
+    """Refuses a stream that would compute something else; notes what may differ."""
+    there, here, flags = model.config.model, config.model, []
+    for stream in streams:
+        old, new = getattr(there, stream), getattr(here, stream)
+        differ = [name for name in _COMPUTATION[stream] if getattr(old, name) != getattr(new, name)]
+        flags += [f"--config.model.{stream}.{name}={str(getattr(old, name)).lower()}" for name in differ]
+        pairs = {f"{stream}.{name}": (getattr(old, name), getattr(new, name)) for name in _CHOICES[stream]}
+        found.notes += _changed(source, pairs)
+    if config.stage == 2 and len(model.params) == 2:
+        windows = {f"windows.{name}": (value, getattr(here.windows, name)) for name, value in vars(there.windows).items()}
+        found.notes += _changed(source, {"joint_layers": (there.joint, here.joint), **windows})
+    if flags:
+        raise ConfigError(f"config.init.{field}: {source} computes otherwise than config.model says: set {' '.join(flags)}")
+
+
+def _changed(source: str, pairs: dict[str, tuple[Any, Any]]) -> list[str]:
+    return [f"model.{name} was {old} in {source}, is {new} here" for name, (old, new) in pairs.items() if old != new]
+
+
 def _named(words: list[str]) -> str:
     name, *dims = words
     shown = dims if len(dims) <= 12 else [*dims[:6], "..."]
@@ -150,17 +204,18 @@ def _same_vocabulary(field: str, source: str, there: Tokenizer, here: Tokenizer)
     )
 
 
-def _audio(found: Start, source: str, config: AudioConfig, tokenizer: Tokenizer) -> None:
+def _audio(found: Start, source: str, config: RunConfig, tokenizer: Tokenizer) -> None:
     if Path(source).is_dir():
         model = load_model(source)
         if "audio" not in model.params:
             raise ConfigError(f"config.init.audio: {source} is a stage-1 run, it has no audio stream")
         _same_vocabulary("audio", source, model.tokenizer, tokenizer)
+        _same_computation(found, "audio", source, model, config, ("audio",))
         found.give("audio", jax.device_get(model.params["audio"]), _named_run(source, model))
         found.leave(model, "audio", source)
         found.origins = origins.merge(found.origins, model.origins)
         return
-    params, contents = f5tts.load_params(source, config), f5tts.contents(source)
+    params, contents = f5tts.load_params(source, config.model.audio), f5tts.contents(source)
     found.give("audio", params, f"{source}{' (average)' if contents.averaged else ''}")
     if contents.others:
         found.unused.append(("audio, the weights that are not averaged", sum(map(math.prod, contents.others.values())), source))

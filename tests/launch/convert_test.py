@@ -1,5 +1,6 @@
 """`jamflow convert f5tts | vocos`: a checkpoint becomes a model that speaks and can be trained on, or nothing is written."""
 import json
+import os
 import shutil
 
 import jax
@@ -9,6 +10,7 @@ import soundfile
 from safetensors.numpy import load_file, save_file
 
 from jamflow_jax.torch_io import f5tts, vocos
+from jamflow_jax.train import origins
 from jamflow_jax.train.bundle import load_model
 from launch import convert, sample
 
@@ -82,6 +84,29 @@ def test_what_was_taken_is_said(words, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "63 tensors, 693,924 parameters: the average (EMA)" in said and "1 that are no parameters: inv_freq" in said
     assert "licence CC0-1.0\n" in said
+
+
+def test_a_vocoder_has_its_own_licence_and_never_that_of_another(converted, golden, tmp_path, monkeypatch):
+    model, other = tmp_path / "model", tmp_path / "other.safetensors"
+    shutil.copytree(converted, model)
+    save_file(load_file(golden / "vocos_tiny.safetensors"), other, {"licence": "CC-BY-4.0"})
+
+    def licences():
+        return [origin.licence for origin in origins.read(model) if origin.part == "vocoder"]
+
+    assert licences() == ["MIT (as released; the file does not say)"]
+    replace = os.replace
+    with monkeypatch.context() as killed:
+        def stop(source, target):
+            if str(target).endswith("vocoder.safetensors"):
+                raise KeyboardInterrupt
+            replace(source, target)
+
+        killed.setattr(os, "replace", stop)
+        assert convert.main(["vocos", str(other), str(model)]) == 130
+    assert licences() == ["MIT (as released; the file does not say)", "CC-BY-4.0"]
+    assert convert.main(["vocos", str(other), str(model)]) == 0
+    assert licences() == ["CC-BY-4.0"]
 
 
 def test_what_cannot_be_converted_leaves_nothing(words, source, golden, tmp_path, capsys):

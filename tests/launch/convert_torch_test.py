@@ -6,6 +6,8 @@ from fractions import Fraction
 import jax
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 import jamflow_jax.train.bundle
 from jamflow_jax.torch_io import export, verify
@@ -28,27 +30,38 @@ def loaded(model, monkeypatch):
     return put
 
 
-def test_a_whole_model_and_its_vocoder(loaded, model, golden, tmp_path, capsys):
-    vocoder = str(golden / "vocos_tiny.safetensors")
+def test_a_whole_model_and_its_vocoder(loaded, model, golden, tmp_path, tmp_path_factory, capsys):
+    vocoder = str(tmp_path_factory.mktemp("vocos") / "vocos.safetensors")
+    save_file(load_file(golden / "vocos_tiny.safetensors"), vocoder, {"licence": "Apache-2.0"})
     assert convert.main(["torch", "run", str(tmp_path / "out"), "--vocoder", vocoder]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     config, params = export.load(tmp_path / "out")
     assert config == model.config.model
     jax.tree.map(np.testing.assert_array_equal, params, model.params)
-    assert (tmp_path / "out" / "vocoder.safetensors").exists()
+    with safe_open(tmp_path / "out" / "model.safetensors", "np") as file:
+        assert file.metadata() == {"format": "pt", "licence": "CC-BY-NC-4.0 (F5-TTS, model.safetensors)", "tokenizer": "char"}
+    with safe_open(tmp_path / "out" / "vocoder.safetensors", "np") as file:
+        assert file.metadata()["licence"] == "Apache-2.0"
     entries = json.loads((tmp_path / "out" / "origins.json").read_text())
-    assert [(entry["part"], entry["licence"]) for entry in entries] == [("audio", "CC-BY-NC-4.0"), ("vocoder", "MIT")]
+    assert [(entry["part"], entry["licence"]) for entry in entries] == [("audio", "CC-BY-NC-4.0"), ("vocoder", "Apache-2.0")]
     said = capsys.readouterr().out
     assert "allowed 2e-04" in said and "vocoder's sound" in said and "CC-BY-NC-4.0" in said
     about = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (about["step"], about["averaged"], about["stage"], about["space"]["name"]) == (7, True, 2, "liveportrait")
 
 
-def test_audio_only(loaded, tmp_path):
+def test_audio_only_and_back(loaded, model, tmp_path, monkeypatch):
     assert convert.main(["torch", "runs/voice", str(tmp_path / "out"), "--audio-only"]) == 0
     names = ["model.safetensors", "model.yaml", "origins.json", "verification.json", "vocab.txt"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     assert 'name: "voice"' in (tmp_path / "out" / "model.yaml").read_text()
+    exported, again = tmp_path / "out", tmp_path / "again"
+    words = ["f5tts", str(exported / "model.safetensors"), str(again), "--config", str(exported / "model.yaml")]
+    monkeypatch.undo()
+    assert convert.main(words) == 0  # and back: tokens, numbers and where they come from
+    back = jamflow_jax.train.bundle.load_model(again)
+    assert back.tokenizer == model.tokenizer and back.origins[0].licence == "CC-BY-NC-4.0 (F5-TTS, model.safetensors)"
+    jax.tree.map(np.testing.assert_array_equal, back.params["audio"], model.params["audio"])
 
 
 def test_what_cannot_be_done_is_one_line_and_leaves_nothing(loaded, model, golden, tmp_path, capsys, monkeypatch):

@@ -1,4 +1,5 @@
 """`jamflow evaluate` writes the four rows; a model that knows the truth scores 1."""
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import jamflow_jax.train.bundle
 from data_pipelines.prepare.build import Example, build
 from jamflow_jax.motion.space import get
+from jamflow_jax.train.origins import Origin
 from launch import evaluate
 
 
@@ -37,10 +39,15 @@ def test_the_table_is_written(data, tmp_path):
     assert "| model |" in (tmp_path / "audio-to-motion-test.md").read_text()
 
 
-def test_a_perfect_model_scores_one(data, tmp_path, monkeypatch):
+def test_a_perfect_model_scores_one(data, model, tmp_path, monkeypatch, capsys):
+    foreign = dataclasses.replace(model, origins=(Origin("audio", "F5-TTS, x.pt", "CC-BY-NC-4.0"),))
+    monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: foreign)
     monkeypatch.setattr(evaluate, "generate_motion", lambda model, records, *_: [record.motion for record in records])
     assert evaluate.main(["--model", "run", "--data", str(data), "--out", str(tmp_path)]) == 0
-    rows = json.loads((tmp_path / "audio-to-motion-test.json").read_text())["rows"]
+    result = json.loads((tmp_path / "audio-to-motion-test.json").read_text())
+    rows = result["rows"]
+    assert "  audio: weights from F5-TTS, x.pt, licence CC-BY-NC-4.0\n" in capsys.readouterr().out
+    assert result["origins"][0]["licence"] == "CC-BY-NC-4.0"
     assert rows["model"]["raw"]["mean"] == pytest.approx(1) and rows["model"]["subtracted"]["mean"] == pytest.approx(1)
     assert rows["shuffled audio"]["raw"]["mean"] < 0.9
 

@@ -84,6 +84,9 @@ def test_parameters_that_overflow_half_precision_are_refused(tiny, tmp_path):
     large.params["audio"]["time"]["in"]["bias"] += 1e6
     with pytest.raises(InputError, match="time_mlp.0.bias.*float16 ends at 65504"):
         write(tmp_path / "over", large, dtype="float16")
+    large.params["audio"]["time"]["in"]["bias"][0] = np.nan
+    with pytest.raises(InputError, match="audio.time_embed.time_mlp.0.bias holds values that are not finite$"):
+        write(tmp_path / "nan", large)
 
 
 def test_a_file_that_computes_something_else_is_refused(tiny, tmp_path, monkeypatch):
@@ -152,6 +155,34 @@ def test_the_file_works_on_its_own(exported, tmp_path, monkeypatch, capsys):
         jamflow_torch.main()
         assert {name: value.shape for name, value in torch.load(tmp_path / "x.pt").items()} == shapes
     assert "x.wav: 0.19 s" in capsys.readouterr().out
+
+
+def test_the_demo_says_mistakes_in_one_line(exported, tmp_path, monkeypatch, capsys):
+    for name, samples in (("short", 300), ("long", 2400)):
+        jamflow_torch.write_wav(tmp_path / f"{name}.wav", torch.zeros(samples))
+    (tmp_path / "no.wav").write_text("this is no sound")
+    monkeypatch.chdir(tmp_path)
+    load = jamflow_torch.JamFlow.from_pretrained
+
+    def says(words, message, **about):
+        def changed(*arguments):
+            model = load(*arguments)
+            model.about |= about
+            return model
+
+        monkeypatch.setattr(jamflow_torch.JamFlow, "from_pretrained", changed)
+        monkeypatch.setattr(sys, "argv", ["jamflow_torch.py", "--model", str(exported[0]), *words])
+        with pytest.raises(SystemExit) as ended:
+            jamflow_torch.main()
+        assert ended.value.code == 2 and message in capsys.readouterr().err.splitlines()[-1]
+
+    says(["--audio", "short.wav"], "short.wav: 300 samples; at least 1024 are needed")
+    says(["--audio", "none.wav"], "none.wav")
+    says(["--audio", "no.wav"], "no.wav: not a wav file")
+    says(["--audio", "long.wav"], "--audio: this stage-1 model hears features of its data set", stage=1, speech="features")
+    says(["--text", "abc"], "--text: it needs the audio stream", stage=1, streams=["motion"])
+    says(["--text", "abc", "--steps", "0"], "of 0 steps")
+    assert not (tmp_path / "sample.pt").exists()
 
 
 def test_audio_only_is_an_f5tts_checkpoint(tiny, tmp_path):

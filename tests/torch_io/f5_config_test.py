@@ -36,6 +36,17 @@ def test_what_cannot_be_loaded(tmp_path, old, new, error, words):
         f5_config.read(str(tmp_path / "F5.yaml"))
 
 
+def test_text_without_layers_is_computed_otherwise_there():
+    with pytest.raises(ConfigError, match=r"F5-TTS config: text_layers \(F5-TTS: conv_layers\) is 0; .* at least 1"):
+        f5tts.audio_config({"conv_layers": 0})
+
+
+def test_upsampled_text_is_refused_by_name():
+    assert f5tts.audio_config({"text_embedding_average_upsampling": False}) == f5tts.audio_config({})
+    with pytest.raises(ConfigError, match="text_embedding_average_upsampling is true"):
+        f5tts.audio_config({"text_embedding_average_upsampling": True})
+
+
 def test_a_name_nobody_knows(tmp_path):
     with pytest.raises(ConfigError, match="v2-base: neither a .yaml or .json file nor one of v1-base"):
         f5_config.read("v2-base")

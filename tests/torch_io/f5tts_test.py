@@ -122,6 +122,25 @@ def test_values_that_are_not_finite_are_named(tmp_path, state):
         f5tts.load(saved(wrong, tmp_path / "nan.safetensors"), TINY)
 
 
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "int8", "int64", "complex64", "sparse_coo"])
+def test_what_is_no_floating_point_tensor_is_named(tmp_path, state, dtype):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file as save_torch
+
+    key = "transformer_blocks.1.ff.ff.2.bias"
+    tensors = {name: torch.from_numpy(value) for name, value in state.items()}
+    tensors[key] = tensors[key].to_sparse() if dtype == "sparse_coo" else tensors[key].to(getattr(torch, dtype))
+    torch.save(tensors, tmp_path / "x.pt")
+    paths = [tmp_path / "x.pt"]
+    if dtype != "sparse_coo":
+        save_torch(tensors, tmp_path / "x.safetensors")
+        paths.append(tmp_path / "x.safetensors")
+    for path in paths:
+        words = rf"{key} is {dtype.removesuffix('fn')}\w*( float32)?, not a floating-point tensor of float16, bfloat16"
+        with pytest.raises(InputError, match=words):
+            f5tts.load(path, TINY)
+
+
 @pytest.mark.parametrize("keys, words", [
     (["backbone.embed.weight", "head.out.weight"], "a checkpoint of Vocos, expected F5-TTS's DiT"),
     (["ema_model.transformer.layers.0.2.to_q.weight", "ema_model.transformer.proj_out.weight"], "E2-TTS"),

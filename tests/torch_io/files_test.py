@@ -67,6 +67,26 @@ def test_without_pytorch_only_its_own_files_are_refused(tmp_path, monkeypatch):
     assert values(tmp_path / "model.safetensors").keys() == {"a"}
 
 
+def test_what_wraps_a_model_is_taken_off_its_names(tmp_path):
+    names = ["module.a.module.b", "_orig_mod.a", "state_dict/module._orig_mod.c", "ema_model_state_dict/ema_model._orig_mod.d",
+             "submodule.e"]  # fmt: skip
+    save_file({name: np.full(1, i, np.float32) for i, name in enumerate(names)}, tmp_path / "x.safetensors")
+    found = values(tmp_path / "x.safetensors")
+    assert {name: int(value[0]) for name, value in found.items()} == {
+        "a.module.b": 0, "a": 1, "c": 2, "ema_model_state_dict/ema_model.d": 3, "submodule.e": 4}  # fmt: skip
+    save_file({"module.a": np.zeros(1), "a": np.ones(1)}, tmp_path / "x.safetensors")
+    assert values(tmp_path / "x.safetensors").keys() == {"module.a", "a"}
+
+
+def test_parts_of_a_checkpoint_are_named(tmp_path):
+    for name, what in (("model-00001-of-00002.safetensors", "a shard"), ("model.safetensors.index.json", "the index")):
+        (tmp_path / name).write_text("{}")
+        with pytest.raises(InputError, match=f"{name}: only {what} of a checkpoint in several files; merge it into one"):
+            values(tmp_path / name)
+    save_file({"a": np.ones(1)}, tmp_path / "model-00001-of-00001.safetensors")
+    assert values(tmp_path / "model-00001-of-00001.safetensors").keys() == {"a"}
+
+
 def test_what_is_no_checkpoint(golden, tmp_path):
     with pytest.raises(InputError, match="none.pt: no such checkpoint"):
         values(tmp_path / "none.pt")

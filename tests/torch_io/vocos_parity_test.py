@@ -44,7 +44,8 @@ def test_any_width_and_depth(golden, tmp_path):
     save_file(one, tmp_path / "one.safetensors")
     assert checkpoint.load(tmp_path / "one.safetensors")["layers"]["gamma"].shape == (1, 64)
     torch = pytest.importorskip("torch")
-    torch.save({key: torch.from_numpy(value) for key, value in state.items()}, tmp_path / "pytorch_model.bin")
+    tensors = {key: torch.from_numpy(value) for key, value in state.items()} | {"multiperioddisc.x": torch.ones(1)}
+    torch.save({"state_dict": tensors, "epoch": 3}, tmp_path / "pytorch_model.bin")  # as its trainer's checkpoints
     jax.tree.map(np.testing.assert_array_equal, checkpoint.load(tmp_path / "pytorch_model.bin"), checkpoint.load(
         golden / "vocos_tiny.safetensors"))  # fmt: skip
 
@@ -55,6 +56,8 @@ def test_any_width_and_depth(golden, tmp_path):
     ({"head.out.weight": (1282, 64), "head.out.bias": (1282,)}, "window of 1280 samples; here they are 100 and 1024"),
     ({"head.out.weight": None}, "not a whole Vocos"),
     ({"backbone.norm.bias": np.nan}, "backbone.norm.bias holds values that are not finite"),
+    ({"head.istft.window": np.hamming(1025)[:-1]}, "head.istft.window is not the Hann window"),
+    ({"feature_extractor.mel_spec.mel_scale.fb": (513, 80)}, r"mel_scale.fb has shape \(513, 80\); the mel here has \(513, 100\)"),
     ({"feature_extractor.encodec.x": 1}, "Vocos for EnCodec tokens, expected Vocos"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_named(golden, tmp_path, change, words):
@@ -63,7 +66,8 @@ def test_what_does_not_fit_is_named(golden, tmp_path, change, words):
         if value is None:
             del state[key]
         else:
-            state[key] = np.full(state[key].shape, value, np.float32) if value is np.nan else np.ones(value, np.float32)
+            made = np.full(state[key].shape, value) if value is np.nan else value
+            state[key] = np.asarray(made if isinstance(made, np.ndarray) else np.ones(made), np.float32)
     save_file(state, tmp_path / "x.safetensors")
     with pytest.raises(InputError, match=words):
         checkpoint.load(tmp_path / "x.safetensors")
