@@ -29,33 +29,35 @@ def main(argv: list[str]) -> int:
     from data_pipelines.prepare import video_reader
     from data_pipelines.prepare.pictures import at_rate, read_picture
     from jamflow_jax.errors import ConfigError
-    from jamflow_jax.face.crop import DRIVING, Crop, average
+    from jamflow_jax.face import find
+    from jamflow_jax.face.crop import DRIVING
     from jamflow_jax.face.extract import motion_template
     from jamflow_jax.motion.template import write_template
     from jamflow_jax.timeline import MOTION_FPS
     from launch.compile_cache import use_compile_cache
-    from launch.outputs.portrait import find_face, load_detector
+    from launch.outputs.portrait import pictures_of
     from launch.outputs.staging import check_writable
 
     path, out = Path(options.video), Path(options.out)
     if options.fps is not None and not 1 <= options.fps <= 240:
         raise ConfigError(f"--fps {options.fps}: frames a second, 1 to 240")
     check_writable(out.parent)
+    where = options.box, options.landmarks, None if options.detector is None else find.load_detector(options.detector)
     if path.suffix.lower() in video_reader.ENDINGS:
         video = video_reader.probe(path)
         fps = options.fps or Fraction(video.fps or MOTION_FPS).limit_denominator(1001)
-        first, frames = next(video_reader.frames(video))[1], at_rate(video, fps)
+        place, notes = find.in_video(path, pictures_of(video), *where, DRIVING, turn=False)
+        place, frames = find.steady(place, pictures_of(video)), at_rate(video, fps)
     else:
-        first, _ = read_picture(path)
-        fps, frames = options.fps or Fraction(MOTION_FPS), [first]
-    detector = None if options.detector is None else load_detector(options.detector)
-    place, notes = find_face(path, first, options.box, options.landmarks, detector, DRIVING, turn=False)
+        first, said = read_picture(path)
+        place, notes = find.in_picture(path, first, *where, DRIVING, turn=False)
+        fps, frames, notes = options.fps or Fraction(MOTION_FPS), [first], said + notes
     for note in notes:
         print(f"note: {path}: {note}", file=sys.stderr)
     use_compile_cache()
     networks = load_networks(options.weights, options.batch, options.dtype, needed=("motion",))
     start = time.perf_counter()
-    template = motion_template(networks, frames, place if isinstance(place, Crop) else average(place), fps)
+    template = motion_template(networks, frames, place, fps)
     took = time.perf_counter() - start
     out.parent.mkdir(parents=True, exist_ok=True)
     write_template(out, template)

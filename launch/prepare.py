@@ -15,6 +15,7 @@ import shlex
 import sys
 
 from launch.exits import Parser, one_line_errors
+from launch.render import WEIGHTS_HELP, box
 
 TOKENIZERS = ("char", "pinyin", "byte")
 
@@ -23,7 +24,8 @@ TOKENIZERS = ("char", "pinyin", "byte")
 def main(argv: list[str]) -> int:
     """Runs the command; returns its exit code."""
     args = _parser().parse_args(argv)
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # preparation computes on the host
+    if args.extractor != "liveportrait":
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")  # preparation computes on the host
 
     from data_pipelines.prepare.build import Checks
     from data_pipelines.prepare.clean import Cleaning
@@ -93,8 +95,17 @@ def _extractor(args, cache: str, needed: bool):
     if not needed or args.extractor == "none":
         return None
     if args.extractor is None:
-        raise ConfigError("there are videos: name what reads their motion, --extractor mediapipe, or none for their sound alone")
-    return extractors.find(args.extractor, cache, args.extractor_env, one_face=args.one_face)
+        raise ConfigError("there are videos: name what reads their motion, --extractor mediapipe or liveportrait, or none for "
+                          "their sound alone")  # fmt: skip
+    here = None
+    if args.extractor == "liveportrait":
+        from data_pipelines.prepare.liveportrait import LivePortrait
+        from launch.compile_cache import use_compile_cache
+        from launch.render import weights_folder
+
+        use_compile_cache()
+        here = LivePortrait(weights_folder(args.weights), args.box, args.detector, args.batch)
+    return extractors.find(args.extractor, cache, args.extractor_env, here, one_face=args.one_face)
 
 
 def _features(args):
@@ -122,10 +133,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kind", help="of the source, where it is not plain: manifest, f5-csv, f5-arrow, ljspeech, "
                         "libritts, tfds, files, videos, motion, templates or sound")  # fmt: skip
     parser.add_argument("--speaker", help="who speaks, where the source does not say")
-    parser.add_argument("--extractor", metavar="NAME|COMMAND", help="makes motion of videos: mediapipe, none (sound alone), or "
-                        "a command line that speaks the protocol of data_pipelines/prepare/worker.py")  # fmt: skip
+    parser.add_argument("--extractor", metavar="NAME|COMMAND", help="makes motion of videos: mediapipe, liveportrait, none (sound "
+                        "alone), or a command line that speaks the protocol of data_pipelines/prepare/worker.py")  # fmt: skip
     parser.add_argument("--extractor-env", metavar="DIR", help="its Python environment (jamflow data setup); default below "
                         "~/.cache/jamflow")  # fmt: skip
+    portrait = parser.add_argument_group("--extractor liveportrait (docs/faces.md)")
+    portrait.add_argument("--weights", metavar="DIR", help=WEIGHTS_HELP)
+    portrait.add_argument("--box", type=box, metavar="L,T,R,B", help="the face's box in pixels, in all videos")
+    portrait.add_argument("--detector", metavar="MODULE:FUNCTION", help="finds faces in a picture; default: the middle of it")
+    portrait.add_argument("--batch", type=_positive_count, default=32, metavar="N", help="frames at once (default %(default)s)")
     parser.add_argument("--one-face", action="store_true", help="reject videos with several faces; default: follow the largest")
     parser.add_argument("--cache", metavar="DIR", help="keeps what was extracted from videos (default OUT.extracted)")
     parser.add_argument("--space", default="liveportrait", help="motion space of the data set: liveportrait, landmarks, "

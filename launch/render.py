@@ -26,6 +26,7 @@ def main(argv: list[str]) -> int:
 
     from data_pipelines.prepare.audio_stream import stream_audio
     from jamflow_jax.errors import InputError
+    from jamflow_jax.face.find import Follow, load_detector
     from launch.compile_cache import use_compile_cache
     from launch.outputs import portrait, provenance
     from launch.outputs.staging import check_writable, staged
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> int:
         raise InputError(f"--out {out}: the result is an .mp4")
     check_writable(out.parent)
     drive = read_drive(options.motion)
-    detector = None if options.detector is None else portrait.load_detector(options.detector)
+    detector = None if options.detector is None else load_detector(options.detector)
     source = portrait.read_source(options.source, options.box, options.landmarks, detector)
     seconds = float(len(drive.face.exp) / drive.fps)
     audio = None if options.silent else options.audio or beside(options.motion)
@@ -52,6 +53,8 @@ def main(argv: list[str]) -> int:
         count = write_mp4(temporary / out.name, frames, sound, drive.fps, mark=mark, crf=options.crf)
         if not count:
             raise InputError(f"{options.source}: there is no frame in it")
+    if isinstance(source.place, Follow) and source.place.lost:
+        print(f"note: {options.source}: {source.place.lost}", file=sys.stderr)
     took = time.perf_counter() - start
     heard = "no sound" if audio is None else f"sound of {audio}"
     print(f"{out}: {count} frames, {float(count / drive.fps):.2f} s, {heard}; {count / took:.2f} frames/s with compilation")
@@ -101,7 +104,7 @@ def look(options: argparse.Namespace):
 
     return Look(
         options.region, relative=not options.absolute, adapt=not options.no_adapt, stitch=not options.no_stitch,
-        multiplier=options.multiplier, paste=not options.face_only,
+        multiplier=options.multiplier, paste=not options.face_only, smooth=not options.no_smooth,
     )  # fmt: skip
 
 
@@ -143,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--multiplier", type=float, default=1.0, help="of the movement (default %(default)s)")
     how.add_argument("--no-adapt", action="store_true", help="do not scale the movement to the size of the face")
     how.add_argument("--no-stitch", action="store_true", help="let shoulders and hair move along")
+    how.add_argument("--no-smooth", action="store_true", help="do not smooth the motion of a video over time")
     how.add_argument("--face-only", action="store_true", help="the face alone, 512 x 512, not put back into its picture")
     add_network_options(parser.add_argument_group("the networks"))
     return parser

@@ -11,7 +11,7 @@ import numpy as np
 from data_pipelines.prepare import video_reader
 from data_pipelines.prepare.audio_reader import read_audio
 from data_pipelines.prepare.clean import Cleaning
-from data_pipelines.prepare.extractors import Extractor, extract
+from data_pipelines.prepare.extractors import Extractor, extract, frames_to_do
 from data_pipelines.prepare.features import Features
 from data_pipelines.prepare.manifest import Entry
 from data_pipelines.prepare.motion_reader import read_motion
@@ -65,10 +65,7 @@ def read_example(entry: Entry, space: MotionSpace, reading: Reading, limit: floa
 def _read(entry: Entry, space: MotionSpace, reading: Reading, limit: float | None, video: Path | None) -> Example:
     notes: list[str] = []
     audio = motion = speech = None
-    start = Fraction(round(entry.start * MOTION_FPS), MOTION_FPS)  # on a motion frame
-    end = entry.end
-    if limit is not None:  # a 10-hour file is not decoded to be found too long
-        end = min(float(start) + limit + 0.5, math.inf if end is None else end)
+    start, end = _part(entry, limit)
     sound = entry.audio
     if entry.video and not sound:
         if video_reader.probe(entry.video).has_sound:
@@ -85,6 +82,22 @@ def _read(entry: Entry, space: MotionSpace, reading: Reading, limit: float | Non
     elif reading.features and audio is not None:
         speech = reading.features.of(audio)
     return Example(entry.id, audio, motion, entry.text, entry.speaker, entry.split, speech, entry.extra, tuple(notes))
+
+
+def _part(entry: Entry, limit: float | None) -> tuple[Fraction, float | None]:
+    """(start, end) of what is read, in seconds."""
+    start = Fraction(round(entry.start * MOTION_FPS), MOTION_FPS)  # on a motion frame
+    if limit is None:
+        return start, entry.end
+    # a 10-hour file is not decoded to be found too long
+    return start, min(float(start) + limit + 0.5, math.inf if entry.end is None else entry.end)
+
+
+def extract_ahead(entry: Entry, reading: Reading, limit: float | None = None) -> int:
+    """Motion of an entry's video into what is kept; how many frames that were. Raises Rejected."""
+    start, end = _part(entry, limit)
+    with fetched(entry.video) as path:
+        return frames_to_do(reading.extractor, path, float(start), end, entry.video)
 
 
 def _motion(entry: Entry, space: MotionSpace, reading: Reading, start: Fraction, end: float | None, video: Path | None):

@@ -1,7 +1,8 @@
 """From a video's pictures to motion, by a program in its own environment (`worker.Worker`); results are kept on disk, one file a
 clip.
 
-    mediapipe    478 face landmarks (MediaPipe 0.10.21 FaceMesh), of which LANDMARKS are kept; needs numpy < 2
+    mediapipe       478 face landmarks (MediaPipe 0.10.21 FaceMesh), of which LANDMARKS are kept; needs numpy < 2
+    liveportrait    expression and head pose by LivePortrait's M, in this process and in batches (liveportrait.py)
 
 Any other program that speaks the protocol is named by its command line. Its hello says what it gives:
 
@@ -28,6 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipelines.prepare import video_reader
+from data_pipelines.prepare.liveportrait import SPACE, LivePortrait
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.prepare.worker import Worker, WorkerError
 from data_pipelines.remote import home, stamp
@@ -44,12 +46,13 @@ class Extractor:
     """What is to run, and how; small enough to be sent to every process.
 
     Attributes:
-      command: the program.
+      command: the program; its name alone where it is of this process.
       cache: folder of the kept results.
       ids: landmarks to keep, as MediaPipe numbers.
       one_face: reject clips in which several faces are seen, instead of following the one that is largest at first.
       version: name and version as the program states them; filled in by `ready`.
       gives: its hello's fields that say what comes out; filled in by `ready`.
+      here: what runs in this process, instead of a program; `version` says all of it that matters.
     """
 
     command: tuple[str, ...]
@@ -58,9 +61,13 @@ class Extractor:
     one_face: bool = False
     version: str = ""
     gives: str = ""
+    here: LivePortrait | None = dataclasses.field(default=None, repr=False)
 
     def ready(self) -> "Extractor":
         """Starts the program once. Raises ConfigError, in one line, where it cannot run."""
+        if self.here is not None:
+            gives = {"gives": "motion", "space": SPACE.name, "names": SPACE.dims}
+            return dataclasses.replace(self, version=self.here.version(), gives=json.dumps(gives, sort_keys=True), ids=())
         try:
             hello = running(self.command).hello
         except WorkerError as error:
@@ -79,12 +86,17 @@ def environment(name: str) -> Path:
     return home() / "extractors" / name
 
 
-def find(name: str, cache: str | Path, venv: str | Path | None = None, **options) -> Extractor:
-    """The extractor of that name, or of that command line, ready to use. Raises ConfigError."""
+def find(
+    name: str, cache: str | Path, venv: str | Path | None = None, here: LivePortrait | None = None, **options
+) -> Extractor:
+    """The extractor of that name, or of that command line, ready to use; `here` is how liveportrait runs. Raises ConfigError."""
+    if name == "liveportrait" and here is not None:
+        return Extractor((name,), str(cache), here=here, **options).ready()
     if name not in KNOWN:
         words = shlex.split(name)
         if len(words) < 2:
-            raise ConfigError(f"--extractor {name!r} is none of {', '.join(KNOWN)}, none, and no command line of a worker")
+            known = ", ".join((*KNOWN, "liveportrait"))
+            raise ConfigError(f"--extractor {name!r} is none of {known}, none, and no command line of a worker")
         return Extractor(tuple(words), str(cache), **options).ready()
     venv = Path(venv or environment(name))
     python = venv / "bin" / "python"
@@ -118,11 +130,10 @@ def extract(
     Raises:
       Rejected: no video, no face in it, several where one is wanted, a program that fails on it.
     """
-    name = hashlib.sha256(json.dumps(_identity(extractor, source or path, start, end)).encode()).hexdigest()[:32]
-    kept = Path(extractor.cache) / name[:2] / f"{name}.npz"
+    kept = _kept(extractor, source or path, start, end)
     facts = _facts(kept)
     if facts is None:
-        facts = _run(extractor, path, start, end, kept)
+        facts = _run(extractor, path, start, end, kept, source or path)
     if not facts["seen"]:
         raise Rejected("no face", f"{path}: no face in any of its {facts['frames']} frames")
     notes = []
@@ -133,10 +144,25 @@ def extract(
     return kept, notes
 
 
-def _run(extractor: Extractor, path: Path, start: float, end: float | None, kept: Path) -> dict:
+def frames_to_do(extractor: Extractor, path: Path, start: float, end: float | None, source: Path | None = None) -> int:
+    """Extracts what is not kept yet; how many frames that were. Raises Rejected."""
+    kept = _kept(extractor, source or path, start, end)
+    return 0 if _facts(kept) else _run(extractor, path, start, end, kept, source or path)["frames"]
+
+
+def _run(extractor: Extractor, path: Path, start: float, end: float | None, kept: Path, source: Path) -> dict:
+    gives = json.loads(extractor.gives)
+    if extractor.here is not None:
+        times, motion, valid, several = extractor.here.read(path, start, end, source)
+        facts = {"frames": len(valid), "seen": int(valid.sum()), "several": several}
+        clock = _clock(times)
+        motion = motion if facts["seen"] else np.full((1, SPACE.dim), np.nan, np.float32)
+        _keep(kept, {
+            "motion": motion, **clock, "valid": valid, "facts": np.array(json.dumps(facts)), "names": np.array(gives["names"]),
+        })  # fmt: skip
+        return facts
     video = video_reader.probe(path)
     times, values, several = [], [], 0
-    gives = json.loads(extractor.gives)
     columns = list(extractor.ids) if gives["gives"] == "landmarks" else slice(None)
     try:
         worker = running(extractor.command)
@@ -155,15 +181,19 @@ def _run(extractor: Extractor, path: Path, start: float, end: float | None, kept
     seen = [value for value in values if value is not None]
     blank = np.full_like(seen[0], np.nan) if seen else np.full((1, 3), np.nan, np.float32)
     facts = {"frames": len(values), "seen": len(seen), "several": several}
-    base = math.lcm(*(time.denominator for time in times)) if times else 1
     arrays = {
         "motion": np.array([blank if value is None else value for value in values], np.float32),
-        "times": np.array([int(time * base) for time in times], np.int64), "time_base": np.array([1, base], np.int64),
+        **_clock(times),
         "valid": np.array([value is not None for value in values], bool), "facts": np.array(json.dumps(facts)),
         **({"ids": np.array(columns)} if gives["gives"] == "landmarks" else {"names": np.array(gives["names"])}),
     }  # fmt: skip
     _keep(kept, arrays)
     return facts
+
+
+def _clock(times: list[Fraction]) -> dict[str, np.ndarray]:
+    base = math.lcm(*(time.denominator for time in times)) if times else 1
+    return {"times": np.array([int(time * base) for time in times], np.int64), "time_base": np.array([1, base], np.int64)}
 
 
 def _follow(faces: np.ndarray, last: np.ndarray | None) -> np.ndarray:
@@ -175,11 +205,16 @@ def _follow(faces: np.ndarray, last: np.ndarray | None) -> np.ndarray:
     return faces[int(np.argmin(np.linalg.norm(faces[..., :2].mean(1) - last[:, :2].mean(0), axis=-1)))]
 
 
-def _identity(extractor: Extractor, path: Path, start: float, end: float | None) -> list:
+def _kept(extractor: Extractor, path: Path, start: float, end: float | None) -> Path:
+    """The file that keeps the motion of that part of a video."""
     try:
-        return [*stamp(path), start, end, extractor.version, list(extractor.ids)]
+        identity = [*stamp(path), start, end, extractor.version, list(extractor.ids)]
+        if extractor.here is not None:
+            identity += extractor.here.identity(path)
     except OSError:
         raise Rejected("missing file", f"{path}: no such file") from None
+    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+    return Path(extractor.cache) / name[:2] / f"{name}.npz"
 
 
 def _facts(kept: Path) -> dict | None:

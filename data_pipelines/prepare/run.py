@@ -18,7 +18,8 @@ from pathlib import Path
 
 from data_pipelines.dataset import FORMAT
 from data_pipelines.prepare.build import SHARD_EXAMPLES, Checks, assemble, directory
-from data_pipelines.prepare.clip_reader import Reading, read_examples
+from data_pipelines.prepare.clip_reader import Reading, extract_ahead, read_examples
+from data_pipelines.prepare.liveportrait import ahead
 from data_pipelines.prepare.manifest import Entry, checked
 from data_pipelines.prepare.report import Rejected, Report
 from data_pipelines.prepare.segment import segments
@@ -115,6 +116,11 @@ def prepare(
         shard_examples = shard_examples or min(max(-(-len(entries) // 32), fewest), SHARD_EXAMPLES)
         slices = [tuple(entries[i : i + shard_examples]) for i in range(0, len(entries), shard_examples)]
         jobs = [Job(number, part, chosen, reading, partial / "shards") for number, part in enumerate(slices)]
+        if reading.extractor is not None and reading.extractor.here is not None:
+            todo = [job for job in jobs if not finished(job.number, job.path, job.key())]
+            clips = [entry for job in todo for entry in job.entries if entry.video and not entry.motion]
+            steps = (functools.partial(extract_ahead, entry, reading, chosen.max_seconds) for entry in clips)
+            print(ahead(steps, workers), flush=True)
         if beam is not None:
             from data_pipelines.prepare.beam import run_jobs
 

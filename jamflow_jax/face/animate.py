@@ -15,8 +15,9 @@ and t; `all` everything. Then, in this order,
     x_d = stitch(x_s, x_d)                                 a correction by S for each point, and of all x and y
     x_d = x_s + (x_d - x_s) multiplier
 
-Source: LivePortrait, live_portrait_pipeline.py, live_portrait_wrapper.py. Left out: its Kalman smoother over source videos (the
-variances, 3e-7 against 1e-5, hardly smooth), and retargeting inside the loop (`retarget` is there).
+exp and R given to a source video are smoothed over time (smoothing.py), between `target` and `select`.
+Source: LivePortrait, live_portrait_pipeline.py, live_portrait_wrapper.py. Left out, as they are off there by default and need the
+source's landmarks: closing the source's lips first (flag_normalize_lip), and eye and lip retargeting (`retarget` has the networks).
 """
 from typing import Any, Literal, NamedTuple
 
@@ -106,7 +107,7 @@ def closed_mouth() -> Float[np.ndarray, "21 3"]:
 def animate(
     source: Face, driving: Face, reference: Face, region: Region = "all", relative: bool = True, video: bool = False
 ) -> Face:
-    """The source moved by driving frames, by the table at the top.
+    """The source moved by driving frames, by the table at the top, without smoothing.
 
     Args:
       source: one frame for a picture; as many as driving for a video.
@@ -121,22 +122,31 @@ def animate(
     """
     if region not in REGIONS:
         raise ValueError(f"region {region!r} is none of {', '.join(REGIONS)}")
+    return select(source, target(source, driving, reference, relative, video), region, everything=relative and not video)
+
+
+def target(source: Face, driving: Face, reference: Face, relative: bool, video: bool) -> Face:
+    """What everything would become."""
     frames = len(driving.exp)
     kp, exp_s, R_s, t_s, scale_s = (jnp.broadcast_to(a, (frames, *a.shape[1:])) for a in source)
-    entries = region_entries(region, everything=relative and not video)
-    exp = exp_s + driving.exp - reference.exp if relative else jnp.asarray(driving.exp)
-    exp = jnp.where(entries, exp, exp_s)
-    R, t, scale = R_s, t_s, scale_s
-    if region in ("all", "pose"):
-        if relative:
-            moved = jnp.einsum("nab,ncb->nac", driving.R, jnp.broadcast_to(reference.R, (frames, 3, 3)), precision="highest")
-            R = jnp.matmul(moved, R_s, precision="highest")
-            t = t_s if video else t_s + driving.t - reference.t
-        else:
-            R, t = jnp.asarray(driving.R), jnp.asarray(driving.t)
-    if region == "all" and relative and not video:
-        scale = scale_s * driving.scale / reference.scale
-    return Face(kp, exp, R, t, scale)
+    if not relative:
+        return Face(kp, jnp.asarray(driving.exp), jnp.asarray(driving.R), jnp.asarray(driving.t), scale_s)
+    moved = jnp.einsum("nab,ncb->nac", driving.R, jnp.broadcast_to(reference.R, (frames, 3, 3)), precision="highest")
+    R = jnp.matmul(moved, R_s, precision="highest")
+    exp = exp_s + driving.exp - reference.exp
+    if video:
+        return Face(kp, exp, R, t_s, scale_s)
+    return Face(kp, exp, R, t_s + driving.t - reference.t, scale_s * driving.scale / reference.scale)
+
+
+def select(source: Face, target: Face, region: Region, everything: bool) -> Face:
+    """What a region takes of a target; the rest stays the source's. `everything`: all entries of exp in `all` and `exp`."""
+    exp = jnp.where(region_entries(region, everything), target.exp, source.exp)
+    head = target if region in ("all", "pose") else source
+    size = target if region == "all" else source
+    frames = len(target.exp)
+    R, t, scale = (jnp.broadcast_to(a, (frames, *a.shape[1:])) for a in (head.R, head.t, size.scale))
+    return Face(target.kp, exp, R, t, scale)
 
 
 def motion_multiplier(source_K3: Float[np.ndarray, "21 3"], first_K3: Float[np.ndarray, "21 3"]) -> float:

@@ -2,7 +2,7 @@
 
 Frames come one by one and go in batches through M; only the motion stays in memory (a kilobyte a frame).
 """
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from jamflow_jax.errors import InputError
 from jamflow_jax.face.animate import Face, keypoints
-from jamflow_jax.face.crop import INPUT, Crop, cut
+from jamflow_jax.face.crop import Crop, cut
 from jamflow_jax.face.networks import Networks
 from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.motion.template import C_EYES, C_LIP_CLOSED, C_LIP_SLOPE, Template
@@ -18,18 +18,7 @@ from jamflow_jax.motion.template import C_EYES, C_LIP_CLOSED, C_LIP_SLOPE, Templ
 Pictures = Iterable[UInt8[np.ndarray, "H W 3"]]
 
 
-def crops(frames: Pictures, where: Crop | Sequence[Crop], size: int = INPUT) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
-    """The face of every frame: one place for all, or one for each. Raises InputError when there are fewer places than frames."""
-    for index, frame in enumerate(frames):
-        if isinstance(where, Crop):
-            yield cut(frame, where, size)
-        elif index < len(where):
-            yield cut(frame, where[index], size)
-        else:
-            raise InputError(f"the face's track has {len(where)} frames, the video more")
-
-
-def motion_template(networks: Networks, frames: Pictures, where: Crop | Sequence[Crop], fps: Fraction | float | int) -> Template:
+def motion_template(networks: Networks, frames: Pictures, where: Crop, fps: Fraction | float | int) -> Template:
     """A template with kp and x_s from frames at a constant rate.
 
     c_lip is estimated from exp (motion/template.py), c_eyes is that of open eyes: without landmarks there are none to measure.
@@ -37,7 +26,7 @@ def motion_template(networks: Networks, frames: Pictures, where: Crop | Sequence
     Raises:
       InputError: no frame, or motion that is not finite.
     """
-    parts = list(networks.faces(crops(frames, where, networks.size)))
+    parts = list(networks.faces(cut(frame, where, networks.size) for frame in frames))
     if not parts:
         raise InputError("there is no frame to take motion from")
     face = Face(*(np.concatenate(column) for column in zip(*parts)))
@@ -52,7 +41,7 @@ def motion_template(networks: Networks, frames: Pictures, where: Crop | Sequence
 
 
 def extract_motion(
-    networks: Networks, frames: Pictures, where: Crop | Sequence[Crop], fps: Fraction | float | int, space: MotionSpace
+    networks: Networks, frames: Pictures, where: Crop, fps: Fraction | float | int, space: MotionSpace
 ) -> tuple[Float[np.ndarray, "M D"], Template]:
     """What a motion extractor of `jamflow prepare` gives: rows of a LivePortrait space, and the template they came from."""
     template = motion_template(networks, frames, where, fps)

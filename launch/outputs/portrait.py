@@ -1,10 +1,12 @@
 """A talking portrait: a source picture or video moved by motion, frame by frame; what `render` and `sample --face` write."""
+import collections
 import dataclasses
 import functools
-import importlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -12,11 +14,13 @@ from jaxtyping import UInt8
 
 from data_pipelines.prepare import video_reader
 from data_pipelines.prepare.pictures import at_rate, even, read_picture
-from jamflow_jax.errors import ConfigError, InputError
-from jamflow_jax.face import animate, crop
-from jamflow_jax.face.animate import Face
+from jamflow_jax.errors import InputError
+from jamflow_jax.face import animate, crop, find
+from jamflow_jax.face.animate import KEYPOINTS, Face
 from jamflow_jax.face.crop import Crop, PasteBack
+from jamflow_jax.face.find import Track
 from jamflow_jax.face.networks import Networks, pad
+from jamflow_jax.face.smoothing import Smoother
 from jamflow_jax.motion.template import Template
 from launch.outputs.clip import Clip
 
@@ -32,6 +36,7 @@ class Look:
       stitch: keep shoulders and hair in place.
       multiplier: of the whole movement.
       paste: put the face back into its picture; False: the face alone, 512 x 512.
+      smooth: over time, of videos.
     """
 
     region: animate.Region | None = None
@@ -40,25 +45,27 @@ class Look:
     stitch: bool = True
     multiplier: float = 1.0
     paste: bool = True
+    smooth: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A picture [H, W, 3], or the frames of a video, and where the face is: one place, or one for each frame."""
+    """A picture [H, W, 3], or the frames of a video, and where the face is (face/find.py)."""
 
     picture: np.ndarray | None
     video: video_reader.Video | None
-    place: Crop | Sequence[Crop]
+    place: find.Place
     notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Drive:
-    """Driving motion at a constant rate and the frame it is relative to."""
+    """Driving motion at a constant rate and the frame it is relative to; `still`: one frame, which a whole video takes on."""
 
     face: Face
     reference: Face
     fps: Fraction
+    still: bool = False
 
 
 def read_source(
@@ -73,79 +80,16 @@ def read_source(
     path = Path(path)
     if path.suffix.lower() in video_reader.ENDINGS:
         video = video_reader.probe(path)
-        first = even(next(video_reader.frames(video))[1])
-        place, notes = find_face(path, first, box, landmarks, detector)
+        place, notes = find.in_video(path, pictures_of(video), box, landmarks, detector)
         return Source(None, video, place, tuple(notes))
     picture, notes = read_picture(path)
-    place, more = find_face(path, picture, box, landmarks, detector)
-    if not isinstance(place, Crop):
-        place = place[0]
+    place, more = find.in_picture(path, picture, box, landmarks, detector)
     return Source(picture, None, place, (*notes, *more))
 
 
-def find_face(
-    path: Path, picture: UInt8[np.ndarray, "H W 3"], box: Sequence[float] | None, landmarks: str | Path | None,
-    detector: crop.Detector | None, framing: tuple[float, float] = crop.SOURCE, turn: bool = True,
-) -> tuple[Crop | list[Crop], list[str]]:
-    """Where the face is, and notes. A detector looks at the first frame of a video; a track says every frame's place."""
-    height, width = picture.shape[:2]
-    if box is not None:
-        place = crop.from_box(box, framing)
-        if not (0 <= place.centre[0] < width and 0 <= box[1] < height and box[0] < width and box[2] > 0 and box[3] > 0):
-            raise InputError(f"{path}: the face box {','.join(f'{v:g}' for v in box)} lies outside its {width} x {height} pixels")
-        return place, []
-    if landmarks is not None:
-        return read_track(Path(landmarks), framing, turn), []
-    if detector is None:
-        return crop.from_centre(width, height), []
-    faces = list(detector(picture))
-    if not faces:
-        raise InputError(f"{path}: the detector finds no face; give --box LEFT,TOP,RIGHT,BOTTOM of it in pixels")
-    sizes = [np.ptp(np.asarray(face)[:, :2], axis=0).prod() for face in faces]
-    notes = [f"faces: {len(faces)} found, the largest is taken (--box chooses another)"] if len(faces) > 1 else []
-    return crop.from_landmarks(faces[int(np.argmax(sizes))], framing=framing, turn=turn), notes
-
-
-def read_track(path: Path, framing: tuple[float, float] = crop.SOURCE, turn: bool = True) -> list[Crop]:
-    """The places of a landmark file: .npz with `landmarks` (or `motion`) [M, L, 2 or 3] in pixels and, of MediaPipe's, their `ids`.
-
-    Raises:
-      InputError: another file; frames without a face (not finite).
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            name = next((key for key in ("landmarks", "motion") if key in file.files), None)
-            if name is None:
-                raise InputError(f"{path}: no array `landmarks` in it")
-            points = np.asarray(file[name], np.float64)
-            ids = file["ids"].tolist() if "ids" in file.files else None
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not an .npz of landmarks") from None
-    points = points[None] if points.ndim == 2 else points
-    if points.ndim != 3 or not len(points) or points.shape[2] not in (2, 3):
-        raise InputError(f"{path}: {name} has shape {points.shape}; needed [frames, points, 2 or 3]")
-    places = []
-    for index, frame in enumerate(points):
-        try:
-            places.append(crop.from_landmarks(frame, ids, framing, turn))
-        except InputError as error:
-            raise InputError(f"{path}: frame {index}: {error}") from None
-    return places
-
-
-def load_detector(text: str) -> crop.Detector:
-    """`package.module:function`, see crop.Detector. Raises ConfigError."""
-    module, colon, name = text.partition(":")
-    try:
-        if not colon:
-            raise ValueError("it is not MODULE:FUNCTION")
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"--detector {text}: {error}") from None
+def pictures_of(video: video_reader.Video) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """All frames of the file, with even sides."""
+    return (even(picture) for _, picture in video_reader.frames(video))
 
 
 def drive_of(template: Template, neutral_first: bool) -> Drive:
@@ -155,7 +99,7 @@ def drive_of(template: Template, neutral_first: bool) -> Drive:
     if neutral_first:
         face = Face(*(a[1:] for a in face))
     elif len(face.exp) == 1:
-        reference = reference._replace(exp=animate.closed_mouth()[None])
+        return Drive(face, reference._replace(exp=animate.closed_mouth()[None]), template.fps, still=True)
     return Drive(face, reference, template.fps)
 
 
@@ -195,27 +139,69 @@ def _of_picture(networks: Networks, source: Source, drive: Drive, look: Look) ->
 
 
 def _of_video(networks: Networks, source: Source, drive: Drive, look: Look) -> Iterator[np.ndarray]:
+    """M and the smoother run ahead of W and G by the frames that the smoother needs; those wait as pictures."""
     move = _mover(networks, look, drive, video=True)
-    total = len(drive.face.exp)
-    still = PasteBack(source.place, *_size(source), 2 * networks.size) if look.paste and isinstance(source.place, Crop) else None
-    for start, frames in _chunks(at_rate(source.video, drive.fps), networks.batch, total):
-        count = len(frames)
-        places = [source.place] * count if isinstance(source.place, Crop) else list(source.place[start : start + count])
-        if len(places) < count:
-            raise InputError(f"{source.video.path}: its face's track has {len(source.place)} frames, the video more")
-        cuts = [crop.cut(frame, place, networks.size) for frame, place in zip(frames, places)]
+    still = drive.still or not look.smooth
+    smoother, ready = Smoother(3 * KEYPOINTS + 9), np.zeros((0, 3 * KEYPOINTS + 9))
+    waiting: collections.deque[_Batch] = collections.deque()
+    paste = _Paste(source, 2 * networks.size) if look.paste else None
+    for batch, last in _with_last(_batches(networks, source, drive)):
+        goal = _target(batch.face, batch.driving, drive.reference, look.relative, True)
+        batch = batch._replace(goal=goal)
+        flat = np.concatenate([np.reshape(a, (len(a), -1)) for a in (goal.exp, goal.R)], 1)
+        parts = [flat] if still else [smoother.push(flat)] + ([smoother.finish()] if last else [])
+        ready = np.concatenate([ready, *parts])
+        waiting.append(batch)
+        while waiting and len(ready) >= len(waiting[0].frames):
+            batch = waiting.popleft()
+            count = len(batch.frames)
+            values, ready = ready[:count].astype(np.float32), ready[count:]
+            exp, R = values[:, : 3 * KEYPOINTS].reshape(-1, KEYPOINTS, 3), values[:, 3 * KEYPOINTS :].reshape(-1, 3, 3)
+            x_s = np.asarray(_keypoints(batch.face))
+            x_d = move(batch.face, x_s, batch.goal._replace(exp=exp, R=R))
+            cuts = batch.cuts + batch.cuts[-1:] * (networks.batch - count)
+            pictures = networks.pictures(networks.volume(np.stack(cuts)), x_s, x_d)
+            for frame, place, picture in zip(batch.frames, batch.places, pictures):
+                yield picture if paste is None else paste(frame, place, picture)
+
+
+class _Batch(NamedTuple):
+    """Frames of a source video on their way: pictures, where the face is, its crops, its motion, what drives it and to where."""
+
+    frames: list[np.ndarray]
+    places: list[Crop]
+    cuts: list[np.ndarray]
+    face: Face
+    driving: Face
+    goal: Face | None = None
+
+
+def _batches(networks: Networks, source: Source, drive: Drive) -> Iterator[_Batch]:
+    """The frames with their own motion; as many as the motion has, of a still one all."""
+    count, place = len(drive.face.exp), source.place
+    frames = at_rate(source.video, drive.fps)
+    for start, held in _chunks(frames if drive.still else itertools.islice(frames, count), networks.batch):
+        rows = [0] * len(held) if drive.still else slice(start, start + len(held))
+        if isinstance(place, Track):
+            places = [place.at(start + i, drive.fps, source.video.fps) for i in range(len(held))]
+        else:
+            places = [place if isinstance(place, Crop) else place(frame) for frame in held]
+        cuts = [crop.cut(frame, where, networks.size) for frame, where in zip(held, places)]
         face = next(networks.faces(cuts))
         _check(face)
-        x_s = np.asarray(_keypoints(face))
-        cuts += cuts[-1:] * (networks.batch - count)
-        volume = networks.volume(np.stack(cuts))
-        driving = Face(*(a[start : start + count] for a in drive.face))
-        pictures = networks.pictures(volume, x_s, move(face, x_s, driving))
-        for frame, place, picture in zip(frames, places, pictures):
-            paste = still
-            if look.paste and paste is None:
-                paste = PasteBack(place, frame.shape[1], frame.shape[0], 2 * networks.size)
-            yield picture if paste is None else paste(frame, picture)
+        yield _Batch(held, places, cuts, face, Face(*(a[rows] for a in drive.face)))
+
+
+class _Paste:
+    """Faces back into frames; what depends on the place alone is made once for each place."""
+
+    def __init__(self, source: Source, size: int):
+        self._source, self._size, self._place, self._paste = source, size, None, None
+
+    def __call__(self, frame: np.ndarray, place: Crop, picture: np.ndarray) -> np.ndarray:
+        if place != self._place:
+            self._place, self._paste = place, PasteBack(place, frame.shape[1], frame.shape[0], self._size)
+        return self._paste(frame, picture)
 
 
 @functools.partial(jax.jit, static_argnames=("region", "relative", "video"))
@@ -224,10 +210,16 @@ def _moved(face: Face, driving: Face, reference: Face, region: animate.Region, r
 
 
 _keypoints, _driven = jax.jit(animate.keypoints), jax.jit(animate.drive)
+_target = jax.jit(animate.target, static_argnames=("relative", "video"))
+
+
+@functools.partial(jax.jit, static_argnames="region")
+def _selected(face: Face, goal: Face, region: animate.Region):
+    return animate.keypoints(animate.select(face, goal, region, everything=False))
 
 
 def _mover(networks: Networks, look: Look, drive: Drive, video: bool) -> Callable[..., np.ndarray]:
-    """(source face, x_s, driving frames, x_d,0, hull factor) -> x_d."""
+    """(source face, x_s, driving frames, of a video their targets, x_d,0, hull factor) -> x_d."""
     region = look.region or ("lip" if video else "all")
     stitching = networks.params["stitching"]["stitching"] if look.stitch else None
 
@@ -236,31 +228,33 @@ def _mover(networks: Networks, look: Look, drive: Drive, video: bool) -> Callabl
 
     def move(face: Face, x_s, driving: Face, first=None, adapt=None) -> np.ndarray:
         count = len(driving.exp)
+        driving = Face(*map(whole, driving))
         if video:
             face, x_s = Face(*map(whole, face)), whole(x_s)
-        x_d = _moved(face, Face(*map(whole, driving)), drive.reference, region, look.relative, video)
+            x_d = _selected(face, driving, region)
+        else:
+            x_d = _moved(face, driving, drive.reference, region, look.relative, False)
         return np.asarray(_driven(x_s, x_d, first, adapt, stitching, look.multiplier))[:count]
 
     return move
 
 
-def _size(source: Source) -> tuple[int, int]:
-    height, width = even(next(video_reader.frames(source.video))[1]).shape[:2]
-    return width, height
-
-
-def _chunks(frames: Iterable[np.ndarray], size: int, total: int) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """(index of the first, up to `size` frames), of the first `total` frames."""
-    held, start = [], 0
-    for index, frame in enumerate(frames):
-        if index == total:
-            break
-        held.append(frame)
-        if len(held) == size:
-            yield start, held
-            held, start = [], index + 1
-    if held:
+def _chunks(frames: Iterable[np.ndarray], size: int) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """(index of the first, up to `size` frames)."""
+    frames, start = iter(frames), 0
+    while held := list(itertools.islice(frames, size)):
         yield start, held
+        start += len(held)
+
+
+def _with_last(items: Iterable) -> Iterator[tuple[object, bool]]:
+    """(item, whether it is the last one)."""
+    items = iter(items)
+    held = next(items, None)
+    while held is not None:
+        following = next(items, None)
+        yield held, following is None
+        held = following
 
 
 def _check(face: Face) -> None:

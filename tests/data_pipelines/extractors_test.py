@@ -95,13 +95,13 @@ def test_a_program_that_does_not_start_is_one_line(tmp_path):
     assert time.monotonic() - started < 5
     with pytest.raises(ConfigError, match="no environment of extractor mediapipe; make it with `jamflow data setup mediapipe"):
         extractors.find("mediapipe", tmp_path, tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="is none of mediapipe, none, and no command line"):
+    with pytest.raises(ConfigError, match="is none of mediapipe, liveportrait, none, and no command line"):
         extractors.find("mediapip", tmp_path)
 
 
 def test_command_with_videos(videos, tmp_path, capsys):
     arguments = [str(videos), "--out", str(tmp_path / "set"), "--space", "lips", "--workers", "1"]
-    assert main(arguments) == 2 and "--extractor mediapipe, or none" in capsys.readouterr().err
+    assert main(arguments) == 2 and "--extractor mediapipe or liveportrait, or none" in capsys.readouterr().err
     assert main([*arguments, "--extractor", shlex.join(FAKE), "--one-face", "--cache", str(tmp_path / "kept")]) == 3
     assert "several faces in 25 of 50 frames" in capsys.readouterr().err
     assert (tmp_path / "set" / "report.html").exists() and not (tmp_path / "set.extracted").exists()
