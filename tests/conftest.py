@@ -32,3 +32,14 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"real data is not at {path}")
     return path
+
+
+@pytest.fixture
+def small_faces(monkeypatch):
+    """The module small_faces.py, with LivePortrait's networks small until the end of the test."""
+    monkeypatch.syspath_prepend(REPOSITORY / "tests")
+    import small_faces
+
+    small_faces.shrink(monkeypatch.setattr)
+    yield small_faces
+    small_faces.liveportrait.template.cache_clear()

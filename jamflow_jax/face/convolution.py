@@ -7,6 +7,8 @@ depth slice alone, whose kd outputs then belong to kd neighbouring depths,
 
 On CPUs that is how it is computed: XLA's own 3-D convolution is slow there. Other platforms use theirs.
 """
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -17,32 +19,47 @@ he_normal = nn.initializers.he_normal()
 
 
 def conv2d(
-    x_BHWC: Float[Array, "B H W C"], kernel: Float[Array, "kh kw Ci O"], stride: int = 1, groups: int = 1
+    x_BHWC: Float[Array, "B H W C"], kernel: Float[Array, "kh kw Ci O"], stride: int = 1, groups: int = 1,
+    out: jnp.dtype | None = None,
 ) -> Float[Array, "B H2 W2 O"]:
-    """Stride 1: odd kernels and zero padding that keeps the size. Stride > 1: the kernel's size, no padding (patches)."""
+    """Stride 1: odd kernels and zero padding that keeps the size. Stride > 1: the kernel's size, no padding (patches).
+
+    `out`: the result's type, x's by default; sums are float32 in any case.
+    """
     padding = "SAME" if stride == 1 else "VALID"
     return lax.conv_general_dilated(
-        x_BHWC, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups
+        x_BHWC, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups,
+        preferred_element_type=out,
     )
 
 
-def conv3d(x_BDHWC: Float[Array, "B D H W C"], kernel: Float[Array, "kh kw C kd O"]) -> Float[Array, "B D H W O"]:
+def conv3d(
+    x_BDHWC: Float[Array, "B D H W C"], kernel: Float[Array, "kh kw C kd O"], out: jnp.dtype | None = None
+) -> Float[Array, "B D H W O"]:
     """An odd kernel, zero padding that keeps the size; see the top of the file."""
-    return lax.platform_dependent(x_BDHWC, kernel, cpu=conv3d_by_slices, default=conv3d_direct)
+    slices, direct = (functools.partial(conv, out=out) for conv in (conv3d_by_slices, conv3d_direct))
+    return lax.platform_dependent(x_BDHWC, kernel, cpu=slices, default=direct)
 
 
-def conv3d_direct(x_BDHWC: Float[Array, "B D H W C"], kernel: Float[Array, "kh kw C kd O"]) -> Float[Array, "B D H W O"]:
+def conv3d_direct(
+    x_BDHWC: Float[Array, "B D H W C"], kernel: Float[Array, "kh kw C kd O"], out: jnp.dtype | None = None
+) -> Float[Array, "B D H W O"]:
     """The platform's own 3-D convolution."""
     kernel = jnp.transpose(kernel, (3, 0, 1, 2, 4))
-    return lax.conv_general_dilated(x_BDHWC, kernel, (1, 1, 1), "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
+    return lax.conv_general_dilated(
+        x_BDHWC, kernel, (1, 1, 1), "SAME", dimension_numbers=("NDHWC", "DHWIO", "NDHWC"), preferred_element_type=out
+    )
 
 
-def conv3d_by_slices(x_BDHWC: Float[Array, "B D H W C"], kernel: Float[Array, "kh kw C kd O"]) -> Float[Array, "B D H W O"]:
+def conv3d_by_slices(
+    x_BDHWC: Float[Array, "B D H W C"], kernel: Float[Array, "kh kw C kd O"], out: jnp.dtype | None = None
+) -> Float[Array, "B D H W O"]:
     """One 2-D convolution of all depth slices, then a sum over neighbouring depths."""
     batch, depth, height, width, channels = x_BDHWC.shape
-    kh, kw, _, kd, out = kernel.shape
-    slices = conv2d(x_BDHWC.reshape(batch * depth, height, width, channels), kernel.reshape(kh, kw, channels, kd * out))
-    parts = slices.reshape(batch, depth, height, width, kd, out)
+    kh, kw, _, kd, features = kernel.shape
+    kernel = kernel.reshape(kh, kw, channels, kd * features)
+    slices = conv2d(x_BDHWC.reshape(batch * depth, height, width, channels), kernel, out=out)
+    parts = slices.reshape(batch, depth, height, width, kd, features)
     parts = jnp.pad(parts, ((0, 0), (kd // 2, kd // 2)) + ((0, 0),) * 4)
     return sum(parts[:, j : j + depth, :, :, j] for j in range(kd))
 
@@ -51,6 +68,7 @@ class Conv(nn.Module):
     """A convolution of pictures, or of volumes with `depth` > 0 (the kernel's length along depth), with its bias.
 
     A BatchNorm behind a convolution of the original is folded into its kernel and bias when weights are loaded.
+    `dtype` is what is multiplied, `out` the type of the result.
     """
 
     features: int
@@ -60,14 +78,15 @@ class Conv(nn.Module):
     groups: int = 1
     bias: bool = True
     dtype: jnp.dtype = jnp.float32
+    out: jnp.dtype | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "B *space C"]) -> Float[Array, "B *space2 O"]:
         tail = (self.depth, self.features) if self.depth else (self.features,)
         kernel = self.param("kernel", he_normal, (self.size, self.size, x.shape[-1] // self.groups, *tail)).astype(self.dtype)
         x = x.astype(self.dtype)
-        y = conv3d(x, kernel) if self.depth else conv2d(x, kernel, self.stride, self.groups)
-        return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype) if self.bias else y
+        y = conv3d(x, kernel, self.out) if self.depth else conv2d(x, kernel, self.stride, self.groups, self.out)
+        return y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(y.dtype) if self.bias else y
 
 
 class Affine(nn.Module):

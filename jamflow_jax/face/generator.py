@@ -66,11 +66,12 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, feature_BHWC: Float[Array, "B H W 256"]) -> Float[Array, "B H8 W8 3"]:
         seg = feature_BHWC.astype(self.dtype)
-        x = Conv(2 * seg.shape[-1], dtype=self.dtype, name="first")(seg)
+        width = 2 * seg.shape[-1]  # 512
+        x = Conv(width, dtype=self.dtype, name="first")(seg)
         for i in range(MIDDLE):
-            x = Block(512, self.dtype, name=f"middle_{i}")(x, seg)
-        x = Block(256, self.dtype, name="up_0")(double(x), double(seg))
-        x = Block(64, self.dtype, name="up_1")(double(x), double(double(seg)))
+            x = Block(width, self.dtype, name=f"middle_{i}")(x, seg)
+        x = Block(width // 2, self.dtype, name="up_0")(double(x), double(seg))
+        x = Block(width // 8, self.dtype, name="up_1")(double(x), double(double(seg)))
         x = Conv(12, dtype=self.dtype, name="image")(leaky_relu(x, 0.2))
         return jax.nn.sigmoid(pixel_shuffle(x.astype(jnp.float32)))
 

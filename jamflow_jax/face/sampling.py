@@ -27,7 +27,7 @@ def grid(depth: int, height: int, width: int) -> Float[Array, "D H W 3"]:
 
 
 def sample(volume_BDHWC: Float[Array, "B D H W C"], places: Float[Array, "B *P 3"]) -> Float[Array, "B *P C"]:
-    """The volume at any places, by gathering the eight voxels around each."""
+    """The volume at any places, by gathering the eight voxels around each; weighted and summed in float32."""
     batch, depth, height, width, channels = volume_BDHWC.shape
     low, weights, inside = [], [], []
     for k, n in enumerate((width, height, depth)):
@@ -46,8 +46,8 @@ def sample(volume_BDHWC: Float[Array, "B D H W C"], places: Float[Array, "B *P 3
         corner = jnp.take_along_axis(flat, index[..., None], axis=1).reshape(*x.shape, channels)
         weight = weights[0][dx] * weights[1][dy] * weights[2][dz]
         weight = jnp.where(inside[0][dx] & inside[1][dy] & inside[2][dz], weight, 0)
-        total += corner * weight[..., None].astype(corner.dtype)
-    return total
+        total += corner * weight[..., None]
+    return total.astype(volume_BDHWC.dtype)
 
 
 def interpolation(n: int, places: Float[Array, "*B P"]) -> Float[Array, "*B P n"]:

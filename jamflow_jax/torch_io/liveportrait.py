@@ -145,7 +145,7 @@ def template(network: str) -> dict[str, Any]:
         "appearance": (appearance.Appearance(), (image,)),
         "motion": (motion.Motion(), (image,)),
         "warping": (warping.Warping(), (jnp.zeros((1, appearance.DEPTH, 64, 64, appearance.CHANNELS)), points, points)),
-        "generator": (generator.Generator(), (jnp.zeros((1, 64, 64, 256)),)),
+        "generator": (generator.Generator(), (jnp.zeros((1, 64, 64, warping.FEATURES)),)),
     }[network]
     return jax.eval_shape(module.init, key, *inputs)["params"]
 

@@ -2,21 +2,24 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jamflow_jax.face.networks import batches, pad
 
+TESTS = Path(__file__).resolve().parent.parent
 PROGRAM = """
+import sys
+sys.path.insert(0, TESTS)
 import jax, numpy as np
+import small_faces
 from jamflow_jax.face.networks import Networks
-from jamflow_jax.torch_io import liveportrait
 
+small_faces.shrink()
 rng = np.random.default_rng(0)
-def leaf(like):
-    return rng.standard_normal(like.shape, np.float32) * np.float32(0.05)
-params = {name: jax.tree.map(leaf, liveportrait.template(name)) for name in NETWORKS}
+params = small_faces.params(NETWORKS)
 networks = Networks(params, batch=3, size=128)
 assert networks.batch == -(-3 // len(jax.devices())) * len(jax.devices())
 crops = rng.integers(0, 255, (5, 128, 128, 3), np.uint8)
@@ -31,7 +34,7 @@ np.savez(OUT, *out)
 
 def run(folder, devices: int, networks: tuple[str, ...]) -> list[np.ndarray]:
     out = str(folder / f"{devices}.npz")
-    program = PROGRAM.replace("NETWORKS", repr(networks)).replace("OUT", repr(out))
+    program = PROGRAM.replace("NETWORKS", repr(networks)).replace("OUT", repr(out)).replace("TESTS", repr(str(TESTS)))
     flags = f"--xla_force_host_platform_device_count={devices}"
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"XLA_FLAGS": flags}, timeout=900)
     return list(np.load(out).values())

@@ -2,7 +2,6 @@
 from fractions import Fraction
 
 import av
-import jax
 import numpy as np
 import pytest
 import soundfile
@@ -118,6 +117,14 @@ def test_a_video_keeps_its_own_movement_but_the_lips(networks, tmp_path):
     assert metadata["comment"] == provenance.COMPOSITE
 
 
+def test_a_still_motion_is_taken_on_by_a_whole_video(networks, tmp_path):
+    write_mp4(tmp_path / "v.mp4", (np.full((96, 96, 3), 20 * i, np.uint8) for i in range(10)), fps=25)
+    write_template(tmp_path / "m.pkl", template(1))
+    args = ["--source", str(tmp_path / "v.mp4"), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main([*args, "--face-only"]) == 0
+    assert len(decoded(tmp_path / "o.mp4")[0]) == 10
+
+
 def test_memory_does_not_grow_with_length(networks, photo):
     source = portrait.read_source(photo)
     taken = portrait.portrait_frames(networks, source, portrait.drive_of(template(100_000), False), portrait.Look(stitch=False))
@@ -148,6 +155,7 @@ def two(picture):
 
 @pytest.mark.parametrize("more, says, code", [
     (["--detector", "render_test:none"], "finds no face", 1),
+    (["--detector", "render_test:none", "--source", "v.mp4"], "finds no face in the first 9 frames", 1),
     (["--detector", "nowhere:none"], "nowhere", 2),
     (["--box", "1000,10,1100,60"], "lies outside", 1),
     (["--motion", "none.npz"], "no such file", 1),
@@ -160,6 +168,8 @@ def test_bad_input_is_one_line(networks, photo, tmp_path, capsys, monkeypatch, m
     import sys
 
     monkeypatch.setitem(sys.modules, "render_test", sys.modules[__name__])
+    monkeypatch.chdir(tmp_path)
+    write_mp4("v.mp4", (np.zeros((96, 96, 3), np.uint8) for _ in range(9)))
     write_template(tmp_path / "m.pkl", template(3))
     args = ["--source", str(photo), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4")]
     assert render.main([*args, *more]) == code
@@ -184,18 +194,9 @@ def test_sample_without_weights_draws_and_says_what_is_missing(model, files, pho
     assert error.count("\n") == 1 and all(name in error for name in liveportrait.FILES.values()) and str(tmp_path / "none") in error
 
 
-def test_from_text_to_a_talking_face(model, photo, tmp_path, monkeypatch):
-    """The whole chain with random weights in all five networks, on crops of half the size."""
-    def random(name):
-        rng = np.random.default_rng(0)
-
-        def leaf(like):
-            fan = max(1, int(np.prod(like.shape[:-1])) if len(like.shape) > 1 else 100)
-            return (rng.standard_normal(like.shape, np.float32) * np.float32(fan**-0.5)).astype(np.float32)
-
-        return jax.tree.map(leaf, liveportrait.template(name))
-
-    networks = Networks({name: random(name) for name in liveportrait.FILES}, batch=3, size=128)
+def test_from_text_to_a_talking_face(model, photo, tmp_path, monkeypatch, small_faces):
+    """The whole chain with random weights in all five networks, which are small and see crops of half the size."""
+    networks = Networks(small_faces.params(), batch=3, size=128)
     monkeypatch.setattr(launch.render, "load_networks", lambda *_, **__: networks)
     monkeypatch.setattr(liveportrait, "find", lambda *_: {})
     monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: model)

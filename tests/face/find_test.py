@@ -1,0 +1,69 @@
+"""Faces over a video: tracks of other rates and with gaps, detectors that lose a face, find it late or see several."""
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jamflow_jax.errors import ConfigError, InputError
+from jamflow_jax.face import find
+
+FACE = np.array([[-30, -30], [30, -30], [0, 0], [-20, 40], [20, 40]], float)
+CLIP = Path("clip.mp4")
+
+
+def film(*frames):
+    """Frames that tell `detect` where faces are: x of each."""
+    return [np.array([[[x, 0, 0] for x in xs] or [[0, 0, 0]]], np.uint8) for xs in frames]
+
+
+def detect(picture):
+    return [FACE * (1 + x / 1000) + (x, 90) for x in picture[0, :, 0].astype(float) if x]
+
+
+def test_a_face_is_followed():
+    follow = find.Follow(detect)
+    frames = film((), (50, 100), (103, 48), (), (106,))
+    assert follow.search(iter(frames), CLIP) == ["face: the first is in frame 1; its place is used before",
+                                                 "faces: 2 found, the largest is taken (--box chooses another)"]
+    assert [round(follow(frame).centre[0]) for frame in frames] == [100, 100, 103, 103, 106]
+    assert "2 of 5 frames" in follow.lost and follow.several == 2
+
+
+def test_no_face_is_one_line_and_the_search_ends():
+    shown = []
+    endless = (shown.append(1) or film(())[0] for _ in range(10_000))
+    with pytest.raises(InputError, match="clip.mp4: the detector finds no face in the first 250 frames"):
+        find.in_video(CLIP, endless, detector=detect)
+    assert len(shown) <= find.SEARCH + 1
+    with pytest.raises(InputError, match="finds no face"):
+        find.in_picture(CLIP, film(())[0], detector=detect)
+    with pytest.raises(ConfigError, match="not MODULE:FUNCTION"):
+        find.load_detector("detect")
+
+
+def save(folder, points, **more):
+    np.savez(folder / "t.npz", landmarks=points, **more)
+    return folder / "t.npz"
+
+
+def test_a_track_keeps_to_the_videos_clock(tmp_path):
+    points = FACE + np.arange(30)[:, None, None] * (1, 0)
+    track = find.read_track(save(tmp_path, points))
+    first = track.places[0].centre[0]
+    moved = [track.at(i, Fraction(25), Fraction(30)).centre[0] - first for i in (0, 1, 2, 5, 24)]
+    np.testing.assert_allclose(moved, [0, 1, 2, 6, 29], atol=1e-6)  # the frame shown in the middle of each picture
+    np.testing.assert_allclose([track.at(i, Fraction(25), Fraction(25)).centre[0] - first for i in (0, 7)], [0, 7], atol=1e-6)
+    assert find.read_track(save(tmp_path, points, fps=50)).at(3, Fraction(25), Fraction(25)).centre[0] - first == pytest.approx(6)
+    with pytest.raises(InputError, match="30 frames, the video more"):
+        track.at(40, Fraction(25), Fraction(25))
+
+
+def test_a_track_with_gaps(tmp_path):
+    points = FACE + np.arange(4)[:, None, None] * (1, 0)
+    points[[0, 2]] = np.nan
+    track = find.read_track(save(tmp_path, points))
+    assert [round(place.centre[0] - track.places[0].centre[0]) for place in track.places] == [0, 0, 0, 2]
+    assert find.steady(track, ()).angle == 0
+    with pytest.raises(InputError, match="no face in any of its 4 frames"):
+        find.read_track(save(tmp_path, points * np.nan))
