@@ -36,8 +36,8 @@ def real_data() -> Path:
 
 @pytest.fixture
 def small_faces(monkeypatch):
-    """The module small_faces.py, with LivePortrait's networks small until the end of the test."""
-    monkeypatch.syspath_prepend(REPOSITORY / "tests")
+    """The module support/small_faces.py, with LivePortrait's networks small until the end of the test."""
+    monkeypatch.syspath_prepend(REPOSITORY / "tests" / "support")
     import small_faces
 
     small_faces.shrink(monkeypatch.setattr)

@@ -9,10 +9,10 @@ import pytest
 
 from jamflow_jax.face.networks import batches, pad
 
-TESTS = Path(__file__).resolve().parent.parent
+SUPPORT = Path(__file__).resolve().parent.parent / "support"
 PROGRAM = """
 import sys
-sys.path.insert(0, TESTS)
+sys.path.insert(0, SUPPORT)
 import jax, numpy as np
 import small_faces
 from jamflow_jax.face.networks import Networks
@@ -34,7 +34,7 @@ np.savez(OUT, *out)
 
 def run(folder, devices: int, networks: tuple[str, ...]) -> list[np.ndarray]:
     out = str(folder / f"{devices}.npz")
-    program = PROGRAM.replace("NETWORKS", repr(networks)).replace("OUT", repr(out)).replace("TESTS", repr(str(TESTS)))
+    program = PROGRAM.replace("NETWORKS", repr(networks)).replace("OUT", repr(out)).replace("SUPPORT", repr(str(SUPPORT)))
     flags = f"--xla_force_host_platform_device_count={devices}"
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ | {"XLA_FLAGS": flags}, timeout=900)
     return list(np.load(out).values())
