@@ -4,8 +4,8 @@
 
 DATA holds grid_s1/ (raw videos, and arrays of the same speaker), facegood_mandarin/ (blendshapes at 30 fps), speech_text/ (speech
 alone) and liveportrait_pkl/ (motion templates alone). Every set is prepared and verified, the landmarks that the extractor finds in
-the videos are compared with GRID's own arrays, and `jamflow train` runs on all five. Exit code 0 only if all of it went through and
-every loss is finite. Writes OUT/mixed.json.
+the videos are compared with GRID's own arrays, and `jamflow train` runs on all five (--steps 0: does not). Exit code 0 only if all
+of it went through and every loss is finite. Writes OUT/mixed.json. `python -m benchmarks.processes --data` takes the same sets.
 """
 import argparse
 import json
@@ -55,6 +55,8 @@ def main(argv: list[str]) -> int:
         print(f"{name}: {facts[name]}", flush=True)
     agreement = compare(options.out / "grid-videos", options.out / "grid")
     print(f"videos through the extractor against GRID's arrays: {agreement}")
+    if not options.steps:
+        return 0
     workdir = options.out / "model"
     start = time.perf_counter()
     paths = ",".join(str(options.out / name) for name in sources)

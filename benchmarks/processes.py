@@ -1,6 +1,7 @@
 """Trains the same run in one process on two devices and in two processes on one device each, and compares the losses bit for bit.
 
-    python -m benchmarks.processes [--data DIR] [--steps 8] [--mesh data=2,fsdp=1] [--restart] [--out runs/processes]
+    python -m benchmarks.processes [--data DIR] [--steps 8] [--mesh data=2,fsdp=1] [--restart] [--set FIELD=VALUE]
+                                   [--out runs/processes]
 
 Both are `jamflow train` on CPU devices, the two processes joined by gloo as on a cluster (JAX_COORDINATOR_ADDRESS and its kin).
 With --restart the two end half way, and the same command goes on with worker processes that read. Without --data a small mixed
@@ -28,21 +29,23 @@ MODEL = (
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="a prepared data set; default: a small mixed one")
+    parser.add_argument("--data", help="a prepared data set, or several as data.path takes them; default: a small mixed one")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--restart", action="store_true", help="end the two half way and go on with worker processes")
     parser.add_argument("--mesh", default="data=1,fsdp=2", help="axes of the two devices")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the configuration of both runs")
     parser.add_argument("--out", type=Path, default=Path("runs/processes"), help="must not hold an earlier comparison")
     options = parser.parse_args(argv)
     if options.restart and options.steps < 6:
         parser.error("--restart needs --steps of 6 or more: half of them must outlast the warm-up")
     if (options.out / "one").exists():
         parser.error(f"{options.out} holds an earlier comparison; name another --out")
+    options.out.mkdir(parents=True, exist_ok=True)
     data = options.data or mixed_set(options.out / "data")
     mesh, half = [f"mesh.{axis}" for axis in options.mesh.split(",")], options.steps // 2
 
     def train(name: str, processes: int, steps: int, *more: str) -> None:
-        start, fields = time.perf_counter(), (f"data.path={data}", f"steps={steps}")
+        start, fields = time.perf_counter(), (f"data.path={data}", f"steps={steps}", *options.set)
         run(options.out / name, processes, (*MODEL, *mesh, *fields, *more))
         print(f"{name}: {processes} x {2 // processes}, to step {steps}, in {time.perf_counter() - start:.0f} s", flush=True)
 

@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
         report=report,
         reading=reading,
         segment=args.segment,
-        checks=Checks(args.duplicates, args.offset),
+        checks=Checks(args.duplicates, args.near_duplicates, args.offset),
         validation=args.validation,
         test=args.test,
         max_seconds=args.max_seconds,
@@ -162,6 +162,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--words-per-second", type=_span, metavar="LOW,HIGH", help="reject clips spoken slower or faster")
     parser.add_argument("--strict-text", action="store_true", help="reject clips with characters outside the vocabulary")
     parser.add_argument("--duplicates", choices=("off", "note", "reject"), default="off", help="of clips with the same sound")
+    parser.add_argument("--near-duplicates", choices=("off", "note", "reject"), default="off", help="of clips that are one "
+                        "recording in another codec, loudness or cut")  # fmt: skip
     parser.add_argument("--offset", choices=("off", "note", "reject"), default="off", help="of clips whose mouth is ahead of "
                         "the sound or behind")  # fmt: skip
     parser.add_argument("--speech-features", metavar="DIR", help="of this wav2vec2 or HuBERT model (a folder), in their own column")

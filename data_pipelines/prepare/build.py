@@ -12,7 +12,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +42,12 @@ class Checks:
 
     Attributes:
       duplicates: clips whose sound (without sound: motion) equals an earlier one's, sample for sample after fitting.
+      near_duplicates: clips that are the recording of an earlier one in another codec, loudness or cut, see `near`.
       offset: clips whose mouth runs ahead of their sound or behind, see `offset`.
     """
 
     duplicates: str = "off"
+    near_duplicates: str = "off"
     offset: str = "off"
 
 
@@ -137,6 +139,9 @@ def assemble(
             stray.unlink()
     (path / "dataset.json").unlink(missing_ok=True)
     rows = [row for shard in shards for row in shard.rows]
+    if checks.near_duplicates != "off":
+        sketches = [sketch for shard in shards for sketch in shard.sketches]
+        rows = _distinct_sounds(path, rows, sketches, settings.space, report, checks.near_duplicates)
     if checks.offset != "off":
         rows = _in_step(path, rows, settings.space, report, checks.offset)
     if not rows:
@@ -229,23 +234,55 @@ def _counted(shards: Iterable[Shard], report: Report, duplicates: str) -> Iterat
     for shard in shards:
         for clip_id, error in shard.rejected:
             report.reject(clip_id, error)
-        kept = []
-        for row, notes, digest in zip(shard.rows, shard.notes, shard.digests):
+        kept, sketches = [], []
+        for row, notes, digest, sketch in zip(shard.rows, shard.notes, shard.digests, shard.sketches):
             same = first.setdefault(digest, row["id"]) if duplicates != "off" else row["id"]
             if same != row["id"]:
                 if duplicates == "reject":
                     report.reject(row["id"], Rejected("duplicate", f"{row['id']}: the same as {same}"))
                     continue
-                notes = (*notes, f"duplicate: the same as {same}")
+                notes, sketch = (*notes, f"duplicate: the same as {same}"), ""  # and not a near one too
             report.accept(row["id"], notes)
             kept.append(row)
-        yield dataclasses.replace(shard, rows=kept)
+            sketches.append(sketch)
+        yield dataclasses.replace(shard, rows=kept, sketches=sketches)
+
+
+def _distinct_sounds(
+    path: Path, rows: list[dict], sketches: list[str], space: MotionSpace, report: Report, policy: str
+) -> list[dict]:
+    """The rows, near-duplicates of earlier ones noted or left out."""
+    from data_pipelines.prepare.near import near_duplicates
+
+    record = _records(path, space)
+    found = near_duplicates(sketches, lambda i: record(rows[i]).mel)
+    said = {rows[later]["id"]: f"sounds as {rows[earlier]['id']} does" for later, earlier in found.items()}
+    return _judged(rows, said, "near-duplicate", report, policy)
 
 
 def _in_step(path: Path, rows: list[dict], space: MotionSpace, report: Report, policy: str) -> list[dict]:
     """The rows, those out of step noted or left out; the figures go into the report."""
     from data_pipelines.prepare.offset import check
 
+    result = check([row for row in rows if row["flags"] & MOTION and row["flags"] & AUDIO], _records(path, space), space)
+    report.totals["offset"] = result.summary
+    return _judged(rows, result.out_of_step, "offset" if policy == "note" else "out of step", report, policy)
+
+
+def _judged(rows: list[dict], said: dict[str, str], kind: str, report: Report, policy: str) -> list[dict]:
+    """The rows, after "note" all of them, after "reject" those of which nothing is said; in the report either way."""
+    if policy == "note":
+        report.notes += [{"id": clip, "note": f"{kind}: {words}"} for clip, words in said.items()]
+        return rows
+    report.accepted -= len(said)
+    report.notes = [note for note in report.notes if note["id"] not in said]
+    for clip, words in said.items():
+        report.reject(clip, Rejected(kind, f"{clip}: {words}"))
+    return [row for row in rows if row["id"] not in said]
+
+
+def _records(path: Path, space: MotionSpace) -> Callable[[dict], Record]:
+    """A reader of rows' records that keeps one shard open."""
     readers: dict[int, ArrayRecordReader] = {}
 
     def record(row: dict) -> Record:
@@ -256,16 +293,7 @@ def _in_step(path: Path, rows: list[dict], space: MotionSpace, report: Report, p
             reader = readers.setdefault(row["shard"], ArrayRecordReader(str(path / "shards" / name)))
         return Record.from_bytes(reader.read([row["row"]])[0], len(space.dims))
 
-    result = check([row for row in rows if row["flags"] & MOTION and row["flags"] & AUDIO], record, space)
-    report.totals["offset"] = result.summary
-    if policy == "note":
-        report.notes += [{"id": clip, "note": f"offset: {said}"} for clip, said in result.out_of_step.items()]
-        return rows
-    for clip, said in result.out_of_step.items():
-        report.accepted -= 1
-        report.notes = [note for note in report.notes if note["id"] != clip]
-        report.reject(clip, Rejected("out of step", f"{clip}: {said}"))
-    return [row for row in rows if row["id"] not in result.out_of_step]
+    return record
 
 
 def _distinct(examples: Iterable[Example], texts: set[str]) -> Iterator[Example | tuple[str, InputError]]:

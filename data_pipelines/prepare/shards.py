@@ -24,6 +24,7 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from data_pipelines.index import AUDIO, MOTION, SPEECH, SPLITS, TEXT, split_of
+from data_pipelines.prepare.near import sketch
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.record import Record, encode_audio, encode_speech, length_of
 from jamflow_jax.audio.mel import log_mel_numpy
@@ -80,6 +81,7 @@ class Shard:
     speech_dims: set[int] = dataclasses.field(default_factory=set)
     files: dict[str, str] = dataclasses.field(default_factory=dict)  # name -> SHA-256
     digests: list[str] = dataclasses.field(default_factory=list)  # of every row's sound (or motion), to find duplicates by
+    sketches: list[str] = dataclasses.field(default_factory=list)  # of every row's sound, see `near`
 
     def to_json(self) -> str:
         """Everything, as text."""
@@ -95,6 +97,8 @@ class Shard:
         values["speech_dims"] = set(values["speech_dims"])
         values["notes"] = [tuple(notes) for notes in values["notes"]]
         values["rejected"] = [(clip, Rejected(reason, message)) for clip, reason, message in values["rejected"]]
+        if len(values["sketches"]) != len(values["rows"]):
+            raise ValueError("of another version")
         return cls(**values)
 
 
@@ -135,6 +139,7 @@ def write_shard(
             shard.notes.append(notes)
             content = record.motion if audio is None else np.round(audio * 32767).astype(np.int16)
             shard.digests.append(hashlib.sha256(content.tobytes()).hexdigest()[:32])
+            shard.sketches.append(sketch(record.mel))
         for writer in writers.values():
             writer.close()
     except RuntimeError as error:  # what array_record makes of a failed write, in its own words

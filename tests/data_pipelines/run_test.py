@@ -155,6 +155,27 @@ def test_duplicates(sounds, tmp_path, policy, accepted):
     assert [entry["id"] for entry in said] == ["c"] and "the same as a" in str(said)
 
 
+@pytest.mark.parametrize("policy, accepted", [("note", 6), ("reject", 3)])
+def test_near_duplicates(tmp_path, policy, accepted):
+    def tones(seed: int) -> np.ndarray:  # 3 s of chords, struck every 120 ms
+        hertz = np.exp(np.random.default_rng(seed).uniform(np.log(150), np.log(6_000), (25, 3)))
+        struck = np.sin(2 * np.pi * np.cumsum(np.repeat(hertz, 2_880, 0), 0) / 24_000).sum(1)
+        return 0.1 * struck * np.tile(np.hanning(2_880), 25)
+
+    soundfile.write(tmp_path / "a.wav", tones(0), 24_000)
+    soundfile.write(tmp_path / "b.wav", tones(1), 24_000)
+    soundfile.write(tmp_path / "c.mp3", 0.3 * tones(0)[2_500:], 24_000, format="MP3")
+    soundfile.write(tmp_path / "d.ogg", tones(1)[:-2_000], 24_000, format="OGG")
+    soundfile.write(tmp_path / "e.wav", 0.5 * tones(0), 16_000)  # another pitch and pace: another sound
+    soundfile.write(tmp_path / "f.mp3", tones(0)[1_000:], 24_000, format="MP3")
+    checks = Checks(duplicates=policy, near_duplicates=policy)
+    report = prepare(tmp_path, tmp_path / "set", LIPS, checks=checks, shard_examples=1)
+    assert report.accepted == accepted == len(DataSet(tmp_path / "set"))
+    said = report.rejections if policy == "reject" else [note for note in report.notes if "near" in note["note"]]
+    assert [entry["id"] for entry in said] == ["c", "d", "f"]
+    assert all(f"sounds as {other} does" in str(entry) for other, entry in zip("aba", said))
+
+
 def test_beam_writes_the_same_bytes(sounds, whole, tmp_path):
     pytest.importorskip("apache_beam", reason="needs apache-beam (extra beam)")
     prepare(sounds, tmp_path / "set", LIPS, shard_examples=2, beam=["--runner=DirectRunner"])
