@@ -197,10 +197,10 @@ def test_what_is_worked_out_once_changes_nothing(params, together, task):
             arguments = model_arguments(drop(told, **dict.fromkeys(dropped, True)), y["audio"], y["motion"], time, time)
             v = [total + coefficient * part for total, part in zip(v, apply(params, arguments))]
         y = {name: y[name] + h * part for name, part in zip(y, v)}
-    for result, state, values in zip(("mel", "mouth"), (row.audio_state, row.motion_state), y.values()):
-        found = getattr(results[task], result)
+    for stream, frames, state, values in zip(("mel", "mouth"), (T, M), (row.audio_state, row.motion_state), y.values()):
+        found, made = getattr(results[task], stream), ~known(requests[task], stream, frames)
         if state == GENERATED and found is not None:
-            np.testing.assert_allclose(found[-15:], np.asarray(values)[0, : len(found)][-15:], atol=2e-5, rtol=2e-5)
+            np.testing.assert_allclose(found[made], np.asarray(values)[0, :frames][made], atol=2e-5, rtol=2e-5)
 
 
 def test_groups_are_cut_without_filler_rows():
