@@ -8,7 +8,8 @@ _ENDS = (r"[.!?]['\")\]]*\s+|[。！？]", r"[,;:]\s+|[，；：、]", r"\s+", r
 
 
 def split(text: str, most: int) -> list[str]:
-    """Pieces of at most `most` UTF-8 bytes that, put together, are the text; the last may be a sixth longer.
+    """Pieces of at most `most` UTF-8 bytes, spaces at their ends not counted, that put together are the text; the last may be a
+    sixth longer.
 
     A piece ends at the last sentence end that leaves it at least a third full, else at the last clause, word or letter.
 
@@ -22,6 +23,8 @@ def split(text: str, most: int) -> list[str]:
     pieces = []
     while len(text.encode()) > most:
         fits = len(text.encode()[:most].decode(errors="ignore"))
+        while text[fits].isspace() and fits + 1 < len(text):
+            fits += 1
         cut = next(cut for cut in (_last(end, text, fits) for end in _ENDS) if cut)
         pieces.append(text[:cut])
         text = text[cut:]

@@ -8,6 +8,7 @@ from jamflow_jax.text.pieces import split
 def test_sentences_then_clauses_then_words_then_letters():
     assert split("One is here. Two is there. Three!", 28) == ["One is here. Two is there. ", "Three!"]
     assert split("A first clause, and then a second one", 20) == ["A first clause, ", "and then a second one"]
+    assert split("Six. Six. Six. ", 4) == ["Six. ", "Six. ", "Six. "]
     assert split("abcdefghij", 4) == ["abcd", "efgh", "ij"]
     assert split("First. and a long tail of words here", 30) == ["First. and a long tail of ", "words here"]  # too short a piece
 
@@ -19,7 +20,8 @@ def test_sentences_then_clauses_then_words_then_letters():
 def test_pieces_are_the_text_and_fit(text, most):
     pieces = split(text, most)
     assert "".join(pieces) == text
-    assert all(len(piece.encode()) <= most for piece in pieces[:-1]) and len(pieces[-1].encode()) <= most * 7 / 6 + 1
+    assert max(len(piece.rstrip().encode()) for piece in pieces[:-1]) <= most
+    assert len(pieces[-1].rstrip().encode()) <= most * 7 / 6 + 1
     assert all(piece.strip() for piece in pieces)
 
 
