@@ -9,11 +9,14 @@ EXPORT is a folder of `jamflow convert torch RUN EXPORT --audio-only`. F5-TTS's 
     F5ENV/bin/pip install --no-deps f5-tts==1.1.22
 
 which is enough for its model and its sampler; the packages that its sound front end imports are stood in for when they are missing.
+A third step, `serve`, answers benchmarks/sampling.py: a line of JSON in, a sample taken and timed, a line of JSON out.
 """
 import argparse
 import importlib
 import importlib.util
+import json
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -25,8 +28,8 @@ BOUNDS = {"velocity": 2e-4, "sample": 1e-3}
 BRANCHES = {"velocity": (False, False), "velocity without audio": (True, False), "velocity without audio and text": (True, True)}
 
 
-def f5tts(export: Path, out: Path) -> None:
-    """Runs F5-TTS's DiT and CFM on random inputs and saves both."""
+def load(export: Path):
+    """(F5-TTS's CFM with the weights of an audio-only export, tensors in them, size of the vocabulary)."""
     missing = [name for name in ("torchaudio", "librosa") if importlib.util.find_spec(name) is None]
     for name in (*missing, *(f"{name}.filters" for name in missing)):
         sys.modules[name] = types.ModuleType(name)
@@ -35,7 +38,6 @@ def f5tts(export: Path, out: Path) -> None:
     model = types.ModuleType("f5_tts.model")  # the package without its __init__, which imports the trainer
     model.__path__ = [str(Path(package.submodule_search_locations[0]) / "model")]
     sys.modules["f5_tts.model"] = model
-    import torch
     from omegaconf import OmegaConf
     from safetensors.torch import load_file
 
@@ -48,8 +50,35 @@ def f5tts(export: Path, out: Path) -> None:
     whole = cfm.CFM(transformer=dit, mel_spec_kwargs=dict(settings.mel_spec), vocab_char_map=vocabulary).eval()
     state = load_file(export / "model.safetensors")
     whole.load_state_dict({key.removeprefix("ema_model."): value.float() for key, value in state.items()}, strict=True)
-    print(f"F5-TTS's own code has loaded {len(state)} tensors, {sum(value.numel() for value in state.values()):,} numbers")
+    return whole, state, size
 
+
+def serve(export: Path, folder: Path) -> None:
+    """Takes samples as asked: {"frames", "steps", "threads"} of FOLDER/request.npz (mel, text); leaves FOLDER/f5tts.npz."""
+    import torch
+
+    whole, _, _ = load(export)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        torch.set_num_threads(asked["threads"])
+        request = np.load(folder / "request.npz")
+        mel, text = (torch.from_numpy(request[name])[None] for name in ("mel", "text"))
+        wall, cpu = time.perf_counter(), time.process_time()
+        out, path = whole.sample(
+            mel, text, asked["frames"], steps=asked["steps"], cfg_strength=2.0, sway_sampling_coef=-1.0, seed=SEED)
+        spent = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        np.savez(folder / "f5tts.npz", mel=out[0].numpy(), noise=path[0][0].numpy())
+        print(json.dumps(spent), flush=True)
+
+
+def f5tts(export: Path, out: Path) -> None:
+    """Runs F5-TTS's DiT and CFM on random inputs and saves both."""
+    import torch
+
+    whole, state, size = load(export)
+    dit = whole.transformer
+    print(f"F5-TTS's own code has loaded {len(state)} tensors, {sum(value.numel() for value in state.values()):,} numbers")
     rng = np.random.default_rng(0)
     mel, x = (torch.from_numpy(rng.standard_normal((1, FRAMES, whole.num_channels)).astype(np.float32)) for _ in range(2))
     text = torch.from_numpy(rng.integers(0, size, (1, 40)))
@@ -101,8 +130,8 @@ def compare(export: Path, out: Path) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=("f5tts", "compare"))
+    parser.add_argument("step", choices=("f5tts", "compare", "serve"))
     parser.add_argument("export", type=Path, metavar="EXPORT")
-    parser.add_argument("file", type=Path, metavar="out.npz")
+    parser.add_argument("file", type=Path, metavar="out.npz", help="serve: a folder")
     options = parser.parse_args()
-    sys.exit({"f5tts": f5tts, "compare": compare}[options.step](options.export, options.file))
+    sys.exit({"f5tts": f5tts, "compare": compare, "serve": serve}[options.step](options.export, options.file))

@@ -44,7 +44,7 @@ TASKS = {
     "edit": ((), (), None),
 }
 TAIL_SECONDS = 0.25  # by how much given sound and motion may differ in length
-MOST_SECONDS = 120.0
+MOST_SECONDS = 3600.0  # what is longer than --window is made in pieces
 _GRID = CROP_MEL * HOP  # samples of 0.16 s
 
 
@@ -292,7 +292,7 @@ def _length(
     most = mel_frames(int(MOST_SECONDS * SAMPLE_RATE))
     if not 8 <= prefix + length <= most:
         seconds = (prefix + length) * HOP / SAMPLE_RATE
-        raise InputError(f"{seconds:.2f} s with the reference; between 0.1 s and {MOST_SECONDS:g} s can be generated in one go")
+        raise InputError(f"{seconds:.2f} s with the reference; between 0.1 s and {MOST_SECONDS:g} s can be generated")
     return length
 
 

@@ -39,6 +39,9 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     base = Ask(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Ask)})
     config = sample_config(options)
+    from launch.pieces import window_frames
+
+    window = window_frames(options.window)
     lines = [(base.name, base)] if options.requests is None else read_requests(options.requests, base)
 
     from jamflow_jax.train.bundle import load_model
@@ -67,7 +70,7 @@ def main(argv: list[str]) -> int:
                     raise
                 print(f"rejected {name}: {' '.join(str(error).split())}", file=sys.stderr)
                 rejected += 1
-        for clip in answer(model, questions, config, vocoder):
+        for clip in answer(model, questions, config, vocoder, window):
             paths = write_clip(clip, options.out, kinds, not options.no_mark, talk)
             endings = ",".join(path.name.removeprefix(clip.name) for path in paths)
             print(f"  {Path(options.out) / clip.name}{{{endings}}}", flush=True)
@@ -95,9 +98,15 @@ def talking_face(options: argparse.Namespace):
     return talker(load_networks(options.face_weights), source), False
 
 
-def answer(model, questions: list[Question], config, vocoder: tuple[str, Vocoder]) -> Iterator[Clip]:
-    """Generates questions (`ask.read`) with a SampleConfig and puts each result together as a Clip; `vocoder` is from `choose`."""
+def answer(
+    model, questions: list[Question], config, vocoder: tuple[str, Vocoder], window: int | None = None
+) -> Iterator[Clip]:
+    """Generates questions (`ask.read`) with a SampleConfig and puts each result together as a Clip; `vocoder` is from `choose`.
+
+    What is longer than `window` mel frames is made in pieces, one after the other.
+    """
     from jamflow_jax.flow.generate import generate
+    from launch import pieces
 
     for question in questions:
         for note in question.notes:
@@ -105,7 +114,14 @@ def answer(model, questions: list[Question], config, vocoder: tuple[str, Vocoder
     if not questions:
         return
     start = time.perf_counter()
-    results = generate(model.config.model, model.params, [question.request for question in questions], config)
+    cuts = [None if window is None else pieces.cut(question, model.tokenizer, window) for question in questions]
+    short = [question.request for question, cut in zip(questions, cuts) if cut is None]
+    together = iter(generate(model.config.model, model.params, short, config) if short else [])
+    results = []
+    for question, cut in zip(questions, cuts):
+        if cut is not None:
+            print(f"note: {question.ask.name}: longer than --window, made in {len(cut.ends)} pieces", file=sys.stderr)
+        results.append(next(together) if cut is None else pieces.whole(model, question, cut, config))
     seconds = time.perf_counter() - start
     length = sum(question.request.length for question in questions) * 256 / 24_000
     print(f"{len(questions)} request{'s' * (len(questions) > 1)}, {length:.1f} s, generated in {seconds:.1f} s", flush=True)
@@ -298,6 +314,8 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--edit-motion", metavar="SPANS", help="the same, in the motion only")
     ask.add_argument("--want", metavar="STREAMS", help="speech, motion or speech,motion; default: what is not given")
     ask.add_argument("--seed", type=int, default=0, help="of the noise (default %(default)s)")
+    parser.add_argument("--window", type=float, default=30.0, metavar="S", help="longer results are made in overlapping windows "
+                        "of about so many seconds (default %(default)g)")  # fmt: skip
     face = parser.add_argument_group("a talking face (docs/faces.md)")
     face.add_argument("--face", metavar="FILE", help="a picture or video of somebody who says it: NAME_face.mp4")
     face.add_argument("--face-box", type=_box, metavar="L,T,R,B", help="the face's box in pixels; default: the middle")

@@ -4,9 +4,14 @@
     (2)  dy/dt = v(y, t; conditions), guided (guidance.py); both generated streams walk the diagonal t_a = t_m = t
     (3)  result = known frames as they were given, y_1 elsewhere
 
-Requests are grouped by length bucket (a multiple of 120 mel frames) and by the streams they need, and padded to a power of two
-rows, so that a handful of compiled programs serves everything: one per (model config, bucket, rows, passes, method, steps).
-A request gives the same result alone as in company, to rounding.
+What is the same at every evaluation is worked out once for a solve: the text's embedding, and adaLN's rows for all times (a GIVEN
+stream is always at t = 1, an ABSENT one at 0). The solve is one compiled program.
+
+Requests are grouped by length bucket (a multiple of 120 mel frames), by the streams and by the number of guidance passes they need,
+so that none computes what only another one needs; a group is cut into powers of two, 7 = 4 + 2 + 1, so that there are no filler
+rows. A handful of compiled programs serves everything: one per (model config, bucket, streams, rows, passes, method, steps).
+Several devices share the rows: each solves its own, without a word to the others. Fewer requests than devices are filled up to one
+each; a single one runs on one device. A request gives the same result alone as in company, to rounding.
 """
 import dataclasses
 import functools
@@ -16,14 +21,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float
 
 from jamflow_jax.errors import InputError
 from jamflow_jax.flow import guidance, path, solver
 from jamflow_jax.flow.guidance import Scales
 from jamflow_jax.flow.requests import Request, Result, Row, check, conditions
-from jamflow_jax.flow.states import ABSENT, GENERATED, Conditions, model_arguments
-from jamflow_jax.model.config import JamFlowConfig
+from jamflow_jax.flow.states import ABSENT, GENERATED, Conditions, by_state, model_arguments
+from jamflow_jax.model.config import JamFlowConfig, TrunkConfig
 from jamflow_jax.model.jamflow import JamFlow
 from jamflow_jax.timeline import motion_frames
 
@@ -42,7 +48,7 @@ class SampleConfig:
     grid: solver.Grid = "sway"
     sway: float = -1.0
     guidance: Scales | float = Scales()
-    max_batch: int = 16  # requests in one program call, before guidance multiplies them
+    max_batch: int = 16  # requests in one program call on each device, before guidance multiplies them
 
     def __post_init__(self):
         solver.time_grid(self.grid, self.steps, self.sway)
@@ -74,19 +80,43 @@ def generate(
       InputError: an impossible request, or one that needs a stream the parameters lack.
     """
     rows = [check(config, request, f"request {i}") for i, request in enumerate(requests)]
-    groups: dict[tuple[int, tuple[str, ...]], list[int]] = {}
+    scales = Scales.of(sample.guidance)
+    groups: dict[tuple[int, tuple[str, ...], int], list[int]] = {}
     for i, row in enumerate(rows):
         live = _live(config, params, row, f"request {i}")
-        groups.setdefault((-(-row.request.length // BUCKET) * BUCKET, live), []).append(i)
+        made = len(guidance.passes(scales, row.present)[0])
+        groups.setdefault((-(-row.request.length // BUCKET) * BUCKET, live, made), []).append(i)
 
     results: list[Result | None] = [None] * len(rows)
-    for (frames, live), members in groups.items():
-        for first in range(0, len(members), sample.max_batch):
-            batch = members[first : first + sample.max_batch]
-            y = _run(config, params, [rows[i] for i in batch], [noise[i] if noise else {} for i in batch], frames, live, sample)
+    placed: dict[Mesh, Mapping[str, Any]] = {}
+    for (frames, live, _), members in groups.items():
+        for size, devices in batches(len(members), jax.local_device_count(), sample.max_batch):
+            batch, members = members[:size], members[size:]
+            mesh = Mesh(np.array(jax.local_devices()[:devices]), ("rows",))
+            if mesh not in placed:
+                placed[mesh] = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+            y = _run(
+                config, {name: placed[mesh][name] for name in live}, [rows[i] for i in batch],
+                [noise[i] if noise else {} for i in batch], frames, sample, mesh,
+            )  # fmt: skip
             for place, i in enumerate(batch):
                 results[i] = _result(rows[i], {name: values[place] for name, values in y.items()})
     return results
+
+
+def batches(requests: int, devices: int, most: int) -> list[tuple[int, int]]:
+    """How a group is cut: (requests of a batch, devices it runs on), in order.
+
+    Batches are as many requests a device as the largest power of two that is at hand, `most` at most, without filler rows; what is
+    fewer than the devices is one batch, and a single request takes one device.
+    """
+    cut = []
+    while requests:
+        each = 1 << (min(requests // devices, most).bit_length() - 1) if requests >= devices else 1
+        size = min(requests, each * devices)
+        cut.append((size, 1 if size == 1 else devices))
+        requests -= size
+    return cut
 
 
 def _live(config: JamFlowConfig, params: Mapping[str, Any], row: Row, where: str) -> tuple[str, ...]:
@@ -99,49 +129,92 @@ def _live(config: JamFlowConfig, params: Mapping[str, Any], row: Row, where: str
     return live
 
 
-def _run(config, params, rows, noise, frames, live, sample) -> dict[str, np.ndarray]:
-    """One program call: y_1 of the live streams, with filler rows at the end."""
-    filler = (1 << (len(rows) - 1).bit_length()) - len(rows)
+def _run(config, params, rows, noise, frames, sample, mesh) -> dict[str, np.ndarray]:
+    """One program call: y_1 of the streams in `params`, with filler rows at the end if there are more devices than requests."""
+    filler = -len(rows) % mesh.size
     rows, noise = rows + rows[:1] * filler, noise + noise[:1] * filler
-    present = frozenset().union(*(row.present for row in rows))
-    dropped, coefficients = guidance.passes(Scales.of(sample.guidance), present)
+    scales = Scales.of(sample.guidance)
+    dropped_BPC, coefficients_BP = guidance.table([guidance.passes(scales, row.present) for row in rows])
     y1 = _solve(
-        config, {name: params[name] for name in live}, conditions(rows, frames), _noise(config, rows, noise, frames, live),
-        solver.time_grid(sample.grid, sample.steps, sample.sway), np.array(coefficients, np.float32),
-        method=sample.method, dropped=dropped,
-    )
+        config, params, conditions(rows, frames), _noise(config, rows, noise, frames, tuple(params)),
+        solver.time_grid(sample.grid, sample.steps, sample.sway), dropped_BPC, coefficients_BP, method=sample.method, mesh=mesh,
+    )  # fmt: skip
     return jax.device_get(y1)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "method", "dropped"))
+@functools.partial(jax.jit, static_argnames=("config", "method", "mesh"))
 def _solve(
     config: JamFlowConfig,
     params: Mapping[str, Any],
     conditions: Conditions,
     y0: dict[str, Float[Array, "B L D"]],
     grid: Float[Array, "n"],
-    coefficients: Float[Array, "P"],
+    dropped_BPC: Bool[Array, "B P 4"],
+    coefficients_BP: Float[Array, "B P"],
     *,
     method: solver.Method,
-    dropped: tuple[tuple[str, ...], ...],
+    mesh: Mesh,
 ) -> dict[str, Float[Array, "B L D"]]:
-    """Integrates (2). The streams in y0 are the live ones; grid and coefficients are traced, so that scales cost no compilation."""
-    stacked = guidance.stack_conditions(conditions, dropped)
+    """Integrates (2), rows over the mesh. The streams in y0 are the live ones; grid, passes and coefficients are traced, so that
+    neither scales nor mixtures of tasks cost a compilation."""
+    whole, rows = PartitionSpec(), PartitionSpec("rows")
+    shares = jax.shard_map(
+        functools.partial(_solve_rows, config, method), mesh=mesh, in_specs=(whole, rows, rows, whole, rows, rows), out_specs=rows)
+    return shares(params, conditions, y0, grid, dropped_BPC, coefficients_BP)
+
+
+def _solve_rows(config, method, params, conditions, y0, grid, dropped_BPC, coefficients_BP):
+    """`_solve` of one device's rows."""
+    live, passes = tuple(y0), coefficients_BP.shape[1]
+    model = JamFlow(config)
+    variables = {"params": {name: _at_work(params[name], getattr(config, name)) for name in live}}
     states = {"audio": conditions.audio_state_B, "motion": conditions.motion_state_B}
     other = {"audio": conditions.audio_context_BTF, "motion": conditions.motion_context_BMD}
+    stacked = guidance.stack_conditions(conditions, dropped_BPC)
+    stacked_states = {"audio": stacked.audio_state_B, "motion": stacked.motion_state_B}
 
-    def velocity(t, y):
-        x_audio, x_motion = (guidance.stack(y.get(name, other[name]), len(dropped)) for name in _STREAMS)
-        time = jnp.full(x_audio.shape[0], t)
-        arguments = model_arguments(stacked, x_audio, x_motion, time, time)
-        arguments |= {name: None for name in _STREAMS if name not in y}
-        v = dict(zip(_STREAMS, JamFlow(config).apply({"params": params}, **arguments)))
+    # --- once for all evaluations: adaLN of their times and, behind them, of absent (0) and given (1) streams; the text
+    times = solver.evaluations(grid, method)
+    count = times.shape[0]
+    rows = model.apply(variables, jnp.concatenate([times, jnp.array([0.0, 1.0])]), live, method="modulations")
+    no_time = jnp.zeros(stacked.length_B.shape)
+
+    def arguments(y):
+        x_audio, x_motion = (guidance.stack(y.get(name, other[name]), passes) for name in _STREAMS)
+        return model_arguments(stacked, x_audio, x_motion, no_time, no_time)
+
+    if "audio" in live:
+        audio = arguments(y0)["audio"]
+        text_BTC = model.apply(
+            variables, audio.text_BN, audio.x_BTF.shape[1], stacked.length_B, audio.drop_text_B, method="encode_text")
+
+    def velocity(evaluation, y):
+        fed = arguments(y)
+        for name in _STREAMS:
+            if name not in live:
+                fed[name] = None
+                continue
+            moment = rows[name].rows(by_state(stacked_states[name], evaluation, count + 1, count))
+            fed[name] = fed[name].replace(time_B=moment)
+        if "audio" in live:
+            fed["audio"] = fed["audio"].replace(text_BN=text_BTC)
+        v = dict(zip(_STREAMS, model.apply(variables, **fed)))
         return {
-            name: jnp.where((states[name] == GENERATED)[:, None, None], guidance.combine(v[name], coefficients), 0)
-            for name in y
+            name: jnp.where((states[name] == GENERATED)[:, None, None], guidance.combine(v[name], coefficients_BP), 0)
+            for name in live
         }
 
-    return solver.solve(velocity, y0, grid, method)
+    return solver.solve(velocity, y0, grid, method, jnp.arange(count))
+
+
+def _at_work(params: Mapping[str, Any], trunk: TrunkConfig) -> dict[str, Any]:
+    """Parameters whose layers' matrices have been cast to the dtype they are used in: once, not at every evaluation."""
+    layers = params["stack"]["layers"]
+    cast = {
+        part: {name: value.astype(trunk.dtype) if name in ("kernel", "bias") else value for name, value in values.items()}
+        for part, values in layers.items()
+    }
+    return {**params, "stack": {**params["stack"], "layers": cast}}
 
 
 def _noise(config, rows, injected, frames, live) -> dict[str, Float[Array, "B L D"]]:

@@ -56,8 +56,20 @@ def time_grid(name: Grid, steps: int, sway: float = -1.0) -> Float[np.ndarray, "
     return t.astype(np.float32)
 
 
+def evaluations(grid: Float[Array, "n"], method: Method = "euler") -> Float[Array, "e"]:
+    """The times at which `solve` asks for a velocity, in order.
+
+    Raises:
+      InputError: no such method.
+    """
+    if method not in _STEPS:
+        raise InputError(f"no method {method!r}; there are {', '.join(_STEPS)}")
+    grid = jnp.asarray(grid)
+    return (grid[:-1, None] + jnp.array(_STEPS[method][0]) * jnp.diff(grid)[:, None]).reshape(-1)
+
+
 def solve(
-    velocity: Callable[[Float[Array, ""], Any], Any], y0: Any, grid: Float[Array, "n"], method: Method = "euler"
+    velocity: Callable[[Any, Any], Any], y0: Any, grid: Float[Array, "n"], method: Method = "euler", moments: Any = None
 ) -> Any:
     """y at the end of `grid`, from y0 at its start; one compiled step scanned over the grid.
 
@@ -66,34 +78,40 @@ def solve(
       y0: pytree of arrays.
       grid: increasing times.
       method: one of (4) to (6).
+      moments: what `velocity` takes in the places of `evaluations(grid, method)`: an array with a row for each of them, worked
+        out beforehand.
+
+    Raises:
+      InputError: no such method.
     """
-    if method not in _STEPS:
-        raise InputError(f"no method {method!r}; there are {', '.join(_STEPS)}")
+    moments = evaluations(grid, method) if moments is None else moments
+    at, step = _STEPS[method]
     grid = jnp.asarray(grid)
 
-    def step(y, times):
-        t, h = times[0], times[1] - times[0]
-        return _STEPS[method](velocity, t, h, y), None
+    def scanned(y, step_of):
+        h, moments = step_of
+        return step(velocity, moments, h, y), None
 
-    return jax.lax.scan(step, y0, jnp.stack([grid[:-1], grid[1:]], axis=1))[0]
+    return jax.lax.scan(scanned, y0, (jnp.diff(grid), moments.reshape(-1, len(at), *moments.shape[1:])))[0]
 
 
 def _move(y, h, v):
     return jax.tree.map(lambda a, b: a + h * b, y, v)
 
 
-def _euler(velocity, t, h, y):
-    return _move(y, h, velocity(t, y))
+def _euler(velocity, moments, h, y):
+    return _move(y, h, velocity(moments[0], y))
 
 
-def _midpoint(velocity, t, h, y):
-    return _move(y, h, velocity(t + h / 2, _move(y, h / 2, velocity(t, y))))
+def _midpoint(velocity, moments, h, y):
+    return _move(y, h, velocity(moments[1], _move(y, h / 2, velocity(moments[0], y))))
 
 
-def _heun(velocity, t, h, y):
-    v1 = velocity(t, y)
-    v2 = velocity(t + h, _move(y, h, v1))
+def _heun(velocity, moments, h, y):
+    v1 = velocity(moments[0], y)
+    v2 = velocity(moments[1], _move(y, h, v1))
     return _move(y, h / 2, jax.tree.map(jnp.add, v1, v2))
 
 
-_STEPS = {"euler": _euler, "midpoint": _midpoint, "heun": _heun}
+# where in its step, from 0 to 1, a method asks for the velocity
+_STEPS = {"euler": ((0.0,), _euler), "midpoint": ((0.0, 0.5), _midpoint), "heun": ((0.0, 1.0), _heun)}

@@ -75,17 +75,17 @@ def model_arguments(
     c = conditions
     no_audio_B, no_motion_B = c.audio_state_B == ABSENT, c.motion_state_B == ABSENT
     audio = AudioInputs(
-        x_BTF=_by_state(c.audio_state_B, x_audio_BTF, c.audio_context_BTF),
+        x_BTF=by_state(c.audio_state_B, x_audio_BTF, c.audio_context_BTF),
         context_BTF=_zero(no_audio_B, c.audio_context_BTF),
         text_BN=jnp.where(no_audio_B[:, None], -1, c.text_BN),
-        time_B=_by_state(c.audio_state_B, time_audio_B, jnp.ones_like(time_audio_B)),
+        time_B=by_state(c.audio_state_B, time_audio_B, jnp.ones_like(time_audio_B)),
         drop_text_B=c.drop_text_B,
     )
     motion = MotionInputs(
-        x_BMD=_by_state(c.motion_state_B, x_motion_BMD, c.motion_context_BMD),
+        x_BMD=by_state(c.motion_state_B, x_motion_BMD, c.motion_context_BMD),
         context_BMD=_zero(no_motion_B, c.motion_context_BMD),
         rest_BMR=_zero(no_motion_B, c.rest_BMR),
-        time_B=_by_state(c.motion_state_B, time_motion_B, jnp.ones_like(time_motion_B)),
+        time_B=by_state(c.motion_state_B, time_motion_B, jnp.ones_like(time_motion_B)),
         speech_BMS=c.speech_BMS,
     )
     return {
@@ -97,10 +97,10 @@ def model_arguments(
     }
 
 
-def _by_state(state_B, generated, given):
-    """`generated`, `given` or zero, example by example."""
-    state = state_B.reshape(-1, *[1] * (generated.ndim - 1))
-    return jnp.where(state == GENERATED, generated, jnp.where(state == GIVEN, given, 0))
+def by_state(state_B: Int[Array, "B"], generated: Array, given: Array, absent: Array | float = 0) -> Array:
+    """`generated`, `given` or `absent`, example by example."""
+    state = state_B.reshape(-1, *[1] * (jnp.ndim(generated) - 1))
+    return jnp.where(state == GENERATED, generated, jnp.where(state == GIVEN, given, absent))
 
 
 def _zero(where_B, values):

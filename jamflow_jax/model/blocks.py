@@ -5,27 +5,42 @@
     x += gate' * FF(LN(x) (1 + scale') + shift'),   FF = Linear -> GELU(tanh) -> Linear
 
 A layer is two methods, `before` (x -> rotated q, k, v) and `after` (attention output -> x), so that a joint layer can put one
-attention over two streams between them and owns no parameter of its own. The parameters of all layers are stacked on a leading
-axis: a run of like layers is one `lax.scan`, or a Python loop over the same arrays.
+attention over two streams between them and owns no parameter of its own. Its adaLN, two fifths of its parameters and one row per
+example, is a third, `adaln`: a sampler, which knows all its times beforehand, calls it once for all (`Modulation`). The
+parameters of all layers are stacked on a leading axis: a run of like layers is one `lax.scan`, or a loop over the same arrays.
 """
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax import struct
 from jax.ad_checkpoint import checkpoint_name
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jamflow_jax.model.config import TrunkConfig
 from jamflow_jax.model.layers import Linear, constrain, dropout, gathered, layer_norm, named, uniform_init
 from jamflow_jax.model.rope import Rope, rotate
 
-# What the backward pass keeps of a layer; "none" keeps all, the others recompute the rest.
+# What the backward pass keeps of a layer; "none" keeps all, the others recompute the rest. AdaLN's rows are kept by all: they are
+# as small as one frame and cost reading, on many devices gathering, two fifths of the parameters again.
 _CHECKPOINT_POLICIES = {
-    "full": jax.checkpoint_policies.nothing_saveable,
+    "full": jax.checkpoint_policies.save_only_these_names("modulation"),
     "dots": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
-    "attention": jax.checkpoint_policies.save_only_these_names("attention_output"),
+    "attention": jax.checkpoint_policies.save_only_these_names("modulation", "attention_output"),
 }
+
+
+@struct.dataclass
+class Modulation:
+    """AdaLN of all layers of a stream and of its head at some flow times: a row each, or one row for a whole batch."""
+
+    layers_LBE: Float[Array, "L B 6D"]
+    head_BE: Float[Array, "B 2D"]
+
+    def rows(self, index_B: Int[Array, "B"]) -> "Modulation":
+        """The rows of a batch, from a table of many times."""
+        return Modulation(self.layers_LBE[:, index_B], self.head_BE[index_B])
 
 
 class Block(nn.Module):
@@ -41,18 +56,22 @@ class Block(nn.Module):
         self.ff_in = Linear(c.ff_mult * c.width, ("embed", "mlp"), c.dtype)
         self.ff_out = Linear(c.width, ("mlp", "embed"), c.dtype)
 
-    def before(self, x_BTD, emb_BD, table: Rope):
-        """-> (q, k, v) [B, T, H, K] with q and k rotated, and the modulation `after` needs."""
-        shift, scale, *rest = jnp.split(self.modulation(nn.silu(emb_BD))[:, None, :], 6, axis=-1)
+    def adaln(self, emb_BD) -> Float[Array, "B 6D"]:
+        """Time embedding -> shift, scale, gate of attention, then of the feed-forward."""
+        return checkpoint_name(self.modulation(nn.silu(emb_BD)), "modulation")
+
+    def before(self, x_BTD, modulation_BE, table: Rope):
+        """-> (q, k, v) [B, T, H, K] with q and k rotated."""
+        shift, scale = jnp.split(modulation_BE[:, None, :], 6, axis=-1)[:2]
         h_BTD = modulate(x_BTD, scale, shift, self.config.dtype)
         q, k, v = self.qkv(h_BTD)
         q, k = (rotate(part, table, self.config.rope_heads) for part in (q, k))
-        return (q, k, v), rest
+        return q, k, v
 
-    def after(self, x_BTD, o_BTHK, modulation, keys_B=None):
+    def after(self, x_BTD, o_BTHK, modulation_BE, keys_B=None):
         """Residual of the attention output [B, T, H, K], then the feed-forward."""
         c = self.config
-        gate, shift, scale, gate_ff = modulation
+        gate, shift, scale, gate_ff = jnp.split(modulation_BE[:, None, :], 6, axis=-1)[2:]
         o_BTHK = checkpoint_name(constrain(o_BTHK, "batch", "time", "heads", "head"), "attention_output")
         key_attention, key_hidden = (None, None) if keys_B is None else _split(keys_B)
         o_BTD = self.out(o_BTHK.reshape(*o_BTHK.shape[:2], c.heads * c.head_dim))
@@ -64,8 +83,8 @@ class Block(nn.Module):
 
     def __call__(self, x_BTD, emb_BD, table: Rope):
         """The layer with nothing attended to: only to initialise it."""
-        qkv, modulation = self.before(x_BTD, emb_BD, table)
-        return self.after(x_BTD, qkv[2], modulation)
+        modulation_BE = self.adaln(emb_BD)
+        return self.after(x_BTD, self.before(x_BTD, modulation_BE, table)[2], modulation_BE)
 
 
 class QKV(nn.Module):
@@ -113,18 +132,40 @@ class Stack(nn.Module):
             lambda box: box.add_axis(0, {nn.PARTITION_NAME: "layers"}), stacked, is_leaf=lambda x: isinstance(x, nn.Partitioned)
         )
 
-    def __call__(self):
-        """The stacked parameters: a tree whose leaves lead with the layer axis."""
-        return self.layers
+    def __call__(self, time: "Array | Modulation"):
+        """What `Layer` takes of every layer, leading with the layer axis: parameters, and adaLN rows where those are known."""
+        return self.layers, time.layers_LBE if isinstance(time, Modulation) else None
+
+    def adaln(self, emb_BD) -> Float[Array, "L B 6D"]:
+        """`Block.adaln` of all layers."""
+        block = Block(self.config, parent=None)
+        return jax.vmap(lambda params: block.apply({"params": params}, emb_BD, method="adaln"))(self.layers)
+
+
+class Layer:
+    """A `Block` with its share of a stack and of the time: embedded [B, D], or a Modulation whose rows the stack carries."""
+
+    def __init__(self, config: TrunkConfig, parts, time: "Array | Modulation"):
+        self.block, (params, modulation_BE) = Block(config, parent=None), parts
+        self.variables = {"params": params}
+        self.modulation_BE = self.block.apply(self.variables, time, method="adaln") if modulation_BE is None else modulation_BE
+
+    def before(self, x_BTD, table: Rope):
+        """`Block.before`."""
+        return self.block.apply(self.variables, x_BTD, self.modulation_BE, table, method="before")
+
+    def after(self, x_BTD, o_BTHK, keys_B=None):
+        """`Block.after`."""
+        return self.block.apply(self.variables, x_BTD, o_BTHK, self.modulation_BE, keys_B, method="after")
 
 
 def apply_layers(config: TrunkConfig, layer: Callable, carry, stacks, start: int, stop: int):
-    """Runs `carry = layer(carry, parameters_of_layer, layer_index)` for layers start..stop-1.
+    """Runs `carry = layer(carry, parts_of_layer, layer_index)` for layers start..stop-1.
 
     Args:
       config: says whether to scan and what the backward pass recomputes.
       layer: the step.
-      stacks: a tree of stacked parameters, or several in a tuple.
+      stacks: what `Stack` gives, or several of them in a tuple.
     """
     if start == stop:
         return carry

@@ -4,6 +4,7 @@ A joint layer keeps each stream's own adaLN, QKV, output and feed-forward; only 
 parameters of its two streams and no others, and with every alpha off its audio stream *is* Audio-DiT.
 """
 import itertools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -12,19 +13,23 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model.backends import BACKENDS
-from jamflow_jax.model.blocks import Block, apply_layers, layer_keys
+from jamflow_jax.model.blocks import Layer, Modulation, apply_layers, layer_keys
 from jamflow_jax.model.config import JamFlowConfig
 from jamflow_jax.model.streams import AudioDiT, MotionDiT
 
 
 @struct.dataclass
 class AudioInputs:
-    """Inputs of the audio stream; the context is already zero where it is unknown."""
+    """Inputs of the audio stream; the context is already zero where it is unknown.
+
+    A sampler, which calls the model many times over, may put what `JamFlow.encode_text` and `JamFlow.modulations` gave in the
+    places of text and time.
+    """
 
     x_BTF: Float[Array, "B T F"]
     context_BTF: Float[Array, "B T F"]
-    text_BN: Int[Array, "B N"]
-    time_B: Float[Array, "B"]
+    text_BN: Int[Array, "B N"] | Float[Array, "B T C"]
+    time_B: Float[Array, "B"] | Modulation
     drop_text_B: Bool[Array, "B"] | bool = False
 
 
@@ -35,7 +40,7 @@ class MotionInputs:
     x_BMD: Float[Array, "B M D"]
     context_BMD: Float[Array, "B M D"]
     rest_BMR: Float[Array, "B M R"]
-    time_B: Float[Array, "B"]
+    time_B: Float[Array, "B"] | Modulation
     speech_BMS: Float[Array, "B M S"] | None = None
 
 
@@ -47,6 +52,14 @@ class JamFlow(nn.Module):
     def setup(self):
         self.audio = AudioDiT(self.config.audio)
         self.motion = MotionDiT(self.config.motion)
+
+    def modulations(self, time_N: Float[Array, "N"], streams: Sequence[str] = ("audio", "motion")) -> dict[str, Modulation]:
+        """A row for each flow time: what the named streams make of it, in all layers. `Modulation.rows` picks those of a batch."""
+        return {name: getattr(self, name).modulation(time_N) for name in streams}
+
+    def encode_text(self, text_BN, frames: int, length_B=None, drop_text_B: Bool[Array, "B"] | bool = False):
+        """Text as the audio stream takes it in [B, T, C], the same at every flow time."""
+        return self.audio.text(text_BN, frames, length_B, drop_text_B)
 
     def __call__(
         self,
@@ -71,39 +84,36 @@ class JamFlow(nn.Module):
         """
         key_a, key_m = (None, None) if dropout_keys_B is None else _fork(dropout_keys_B)
         if audio is not None:
-            x_a, emb_a, table_a, valid_a = self.audio.embed(
+            x_a, time_a, table_a, valid_a = self.audio.embed(
                 audio.x_BTF, audio.context_BTF, audio.text_BN, audio.time_B, length_B, audio.drop_text_B)
         if motion is not None:
-            x_m, emb_m, table_m, valid_m = self.motion.embed(
+            x_m, time_m, table_m, valid_m = self.motion.embed(
                 motion.x_BMD, motion.context_BMD, motion.rest_BMR, motion.time_B, motion.speech_BMS, length_B,
                 None if audio is None else audio.x_BTF.shape[1])
         if motion is None:
-            return self.audio.head(self.audio.advance(x_a, emb_a, table_a, valid_a, key_a), emb_a, x_a, valid_a), None
+            return self.audio.head(self.audio.advance(x_a, time_a, table_a, valid_a, key_a), time_a, x_a, valid_a), None
         if audio is None:
-            return None, self.motion.head(self.motion.advance(x_m, emb_m, table_m, valid_m, key_m), emb_m, x_m, valid_m)
+            return None, self.motion.head(self.motion.advance(x_m, time_m, table_m, valid_m, key_m), time_m, x_m, valid_m)
 
         c = self.config
-        block_a, block_m = Block(c.audio, parent=None), Block(c.motion, parent=None)
         joint_attention = BACKENDS[c.audio.attention].joint_attention
 
-        def joint_layer(carry, params, index):
-            (x_a, x_m), (params_a, params_m) = carry, params
-            qkv_a, mod_a = block_a.apply({"params": params_a}, x_a, emb_a, table_a, method="before")
-            qkv_m, mod_m = block_m.apply({"params": params_m}, x_m, emb_m, table_m, method="before")
+        def joint_layer(carry, parts, index):
+            x_a, x_m = carry
+            layer_a, layer_m = Layer(c.audio, parts[0], time_a), Layer(c.motion, parts[1], time_m)
+            qkv_a, qkv_m = layer_a.before(x_a, table_a), layer_m.before(x_m, table_m)
             o_a, o_m = joint_attention(qkv_a, qkv_m, c.windows, length_B, joint_audio_B, joint_motion_B)
-            x_a = block_a.apply({"params": params_a}, x_a, o_a, mod_a, layer_keys(key_a, index), method="after")
-            x_m = block_m.apply({"params": params_m}, x_m, o_m, mod_m, layer_keys(key_m, index), method="after")
-            return x_a, x_m
+            return layer_a.after(x_a, o_a, layer_keys(key_a, index)), layer_m.after(x_m, o_m, layer_keys(key_m, index))
 
         embedded_a, embedded_m = x_a, x_m
         for joined, start, stop in segments(c.joint, c.audio.depth):
             if joined:
-                stacks = self.audio.stack(), self.motion.stack()
+                stacks = self.audio.stack(time_a), self.motion.stack(time_m)
                 x_a, x_m = apply_layers(c.audio, joint_layer, (x_a, x_m), stacks, start, stop)
             else:
-                x_a = self.audio.advance(x_a, emb_a, table_a, valid_a, key_a, start, stop)
-                x_m = self.motion.advance(x_m, emb_m, table_m, valid_m, key_m, start, stop)
-        return self.audio.head(x_a, emb_a, embedded_a, valid_a), self.motion.head(x_m, emb_m, embedded_m, valid_m)
+                x_a = self.audio.advance(x_a, time_a, table_a, valid_a, key_a, start, stop)
+                x_m = self.motion.advance(x_m, time_m, table_m, valid_m, key_m, start, stop)
+        return self.audio.head(x_a, time_a, embedded_a, valid_a), self.motion.head(x_m, time_m, embedded_m, valid_m)
 
 
 def segments(joint: tuple[int, ...], depth: int) -> list[tuple[bool, int, int]]:

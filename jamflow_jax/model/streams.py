@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model.attention import valid_frames
 from jamflow_jax.model.backends import BACKENDS
-from jamflow_jax.model.blocks import Block, Stack, apply_layers, layer_keys, modulate
+from jamflow_jax.model.blocks import Layer, Modulation, Stack, apply_layers, layer_keys, modulate
 from jamflow_jax.model.config import AudioConfig, MotionConfig, TrunkConfig
 from jamflow_jax.model.embeddings import InputEmbedding, TextEmbedding, TimeEmbedding
 from jamflow_jax.model.layers import Linear, constrain
@@ -34,22 +34,32 @@ class Hidden(nn.Module):
         self.norm_out = Linear(2 * c.width, ("embed", "adaln"), c.dtype, zero=True)
         self.proj_out = Linear(self.out_dim, ("embed", None), "float32", zero=True)
 
-    def advance(self, x_BTD, emb_BD, table: Rope, valid_BT, keys_B=None, start: int = 0, stop: int | None = None):
+    def modulation(self, time_B: Float[Array, "B"]) -> Modulation:
+        """All that the stream makes of flow time: given to `embed` in its place, it is not computed again."""
+        emb_BD = self.time(time_B)
+        return Modulation(self.stack.adaln(emb_BD), self.norm_out(nn.silu(emb_BD)))
+
+    def embed_time(self, time: Array | Modulation) -> Array | Modulation:
+        """Flow time [B] -> embedding [B, D]; a Modulation as it is. `advance` and `head` take either."""
+        return time if isinstance(time, Modulation) else self.time(time)
+
+    def advance(self, x_BTD, time: Array | Modulation, table: Rope, valid_BT, keys_B=None, start: int = 0, stop: int | None = None):
         """Applies layers start..stop-1 with attention within the stream."""
-        block, self_attention = Block(self.config, parent=None), BACKENDS[self.config.attention].self_attention
+        self_attention = BACKENDS[self.config.attention].self_attention
 
-        def layer(x_BTD, params, index):
-            qkv, modulation = block.apply({"params": params}, x_BTD, emb_BD, table, method="before")
-            o_BTHK = self_attention(qkv, valid_BT, self.window, self.ticks)
-            return block.apply({"params": params}, x_BTD, o_BTHK, modulation, layer_keys(keys_B, index), method="after")
+        def apply(x_BTD, parts, index):
+            layer = Layer(self.config, parts, time)
+            o_BTHK = self_attention(layer.before(x_BTD, table), valid_BT, self.window, self.ticks)
+            return layer.after(x_BTD, o_BTHK, layer_keys(keys_B, index))
 
-        return apply_layers(self.config, layer, x_BTD, self.stack(), start, self.config.depth if stop is None else stop)
+        return apply_layers(self.config, apply, x_BTD, self.stack(time), start, self.config.depth if stop is None else stop)
 
-    def head(self, x_BTD, emb_BD, embedded_BTD, valid_BT):
+    def head(self, x_BTD, time: Array | Modulation, embedded_BTD, valid_BT):
         """Hidden states -> velocity, float32, zero past the end. `embedded_BTD` is what `embed` gave (for the long skip)."""
         if self.config.long_skip:
             x_BTD = self.skip(jnp.concatenate([x_BTD, embedded_BTD], axis=-1))
-        scale, shift = jnp.split(self.norm_out(nn.silu(emb_BD))[:, None, :], 2, axis=-1)
+        head_BE = time.head_BE if isinstance(time, Modulation) else self.norm_out(nn.silu(time))
+        scale, shift = jnp.split(head_BE[:, None, :], 2, axis=-1)
         v_BTF = constrain(self.proj_out(modulate(x_BTD, scale, shift, self.config.dtype)), "batch", "time", None)
         return v_BTF if valid_BT is None else jnp.where(valid_BT[:, :, None], v_BTF, 0.0)
 
@@ -69,13 +79,16 @@ class AudioDiT(Hidden):
         super().setup()
         self.text = TextEmbedding(self.config)
 
-    def embed(self, x_BTF, context_BTF, text_BN, time_B, length_B=None, drop_text=False):
-        """-> hidden states [B, T, D], time embedding [B, D], rotary table, valid [B, T] or None."""
+    def embed(self, x_BTF, context_BTF, text, time: Array | Modulation, length_B=None, drop_text=False):
+        """-> hidden states [B, T, D], time for `advance` and `head`, rotary table, valid [B, T] or None.
+
+        `text` is ids [B, N], or what `self.text` made of them and of `drop_text`, [B, T, C].
+        """
         frames = x_BTF.shape[1]
         valid_BT = valid_frames(length_B, frames)
-        text_BTC = self.text(text_BN, frames, length_B, drop_text)
+        text_BTC = self.text(text, frames, length_B, drop_text) if text.ndim == 2 else text
         x_BTD = self.input([x_BTF, context_BTF, text_BTC], valid_BT)
-        return x_BTD, self.time(time_B), rope(audio_positions(frames), self.config.head_dim), valid_BT
+        return x_BTD, self.embed_time(time), rope(audio_positions(frames), self.config.head_dim), valid_BT
 
     def __call__(
         self,
@@ -118,8 +131,8 @@ class MotionDiT(Hidden):
     def window(self):
         return self.config.window_seconds
 
-    def embed(self, x_BMD, context_BMD, rest_BMR, time_B, speech_BMS=None, length_B=None, mel_frames=None):
-        """-> hidden states [B, M, D], time embedding [B, D], rotary table, valid [B, M] or None."""
+    def embed(self, x_BMD, context_BMD, rest_BMR, time: Array | Modulation, speech_BMS=None, length_B=None, mel_frames=None):
+        """-> hidden states [B, M, D], time for `advance` and `head`, rotary table, valid [B, M] or None."""
         c, frames = self.config, x_BMD.shape[1]
         valid_BM = valid_frames(None if length_B is None else motion_frames(length_B), frames)
         parts = [x_BMD, context_BMD, rest_BMR]
@@ -127,7 +140,7 @@ class MotionDiT(Hidden):
             parts.append(jnp.zeros((*x_BMD.shape[:2], c.speech_dim)) if speech_BMS is None else speech_BMS)
         x_BMD = self.input(parts, valid_BM)
         table = rope(motion_positions(frames, c.rope_alignment, length_B, mel_frames), c.head_dim)
-        return x_BMD, self.time(time_B), table, valid_BM
+        return x_BMD, self.embed_time(time), table, valid_BM
 
     def __call__(
         self,

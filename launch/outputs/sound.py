@@ -15,18 +15,19 @@ def choose(named: str | None, model: str | Path) -> tuple[str, Vocoder]:
     Raises:
       InputError: a file that is no Vocos.
     """
+    from jamflow_jax.audio.windows import windowed
     from jamflow_jax.train.bundle import VOCODER
 
     own = Path(model) / VOCODER
     path = named or (str(own) if own.is_file() else GRIFFIN_LIM)
     if path == GRIFFIN_LIM:
         hint = "" if named else " (the model has no vocoder; --vocoder FILE names a Vocos)"
-        return f"Griffin-Lim{hint}", griffin_lim
+        return f"Griffin-Lim{hint}", windowed(griffin_lim)
     from jamflow_jax.audio.vocoder import decode
     from jamflow_jax.torch_io import vocos
 
     decoder = functools.partial(decode, vocos.load(path))
-    return f"Vocos, {path}", lambda mel_TF, seed: decoder(mel_TF)
+    return f"Vocos, {path}", windowed(lambda mel_TF, seed: decoder(mel_TF))
 
 
 def griffin_lim(mel_TF: np.ndarray, seed: int) -> np.ndarray:

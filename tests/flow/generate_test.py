@@ -1,5 +1,8 @@
 """Every task of the paper on a tiny random model: shapes, known frames, company, noise, guidance."""
 import dataclasses
+import os
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -7,8 +10,11 @@ import pytest
 from flax import linen as nn
 
 from jamflow_jax.flow import generate as module
+from jamflow_jax.flow import guidance, solver
 from jamflow_jax.flow.generate import Request, SampleConfig, Scales, generate
-from jamflow_jax.model import AudioConfig, JamFlowConfig, MotionConfig, init, init_motion
+from jamflow_jax.flow.requests import check, conditions
+from jamflow_jax.flow.states import GENERATED, drop, model_arguments
+from jamflow_jax.model import AudioConfig, JamFlow, JamFlowConfig, MotionConfig, init, init_motion
 from jamflow_jax.timeline import motion_frames
 
 TRUNK = {"width": 32, "depth": 2, "heads": 2, "head_dim": 16}
@@ -173,6 +179,66 @@ def test_scales_and_grids_share_a_program(params):
     for change in ({"guidance": 3.0}, {"grid": "uniform"}, {"sway": -0.5}):
         generate(CONFIG, params, requests, dataclasses.replace(QUICK, **change))
     assert module._solve._cache_size() == before
+
+
+@pytest.mark.parametrize("task", ["3 text to both", "5 dubbing", "7 infill both"])
+def test_what_is_worked_out_once_changes_nothing(params, together, task):
+    """The plain way: text and time embedded at every evaluation, one pass after the other, Euler in Python."""
+    sample, requests, results = together
+    row = check(CONFIG, requests[task])
+    told = conditions([row], 120)
+    y = module._noise(CONFIG, [row], [{}], 120, ("audio", "motion"))
+    grid = solver.time_grid(sample.grid, sample.steps, sample.sway)
+    apply = jax.jit(lambda params, arguments: JamFlow(CONFIG).apply({"params": params}, **arguments))
+    for t, h in zip(grid[:-1], np.diff(grid)):
+        v = 0.0, 0.0
+        for dropped, coefficient in zip(*guidance.passes(sample.guidance, row.present)):
+            time = np.full(1, t)
+            arguments = model_arguments(drop(told, **dict.fromkeys(dropped, True)), y["audio"], y["motion"], time, time)
+            v = [total + coefficient * part for total, part in zip(v, apply(params, arguments))]
+        y = {name: y[name] + h * part for name, part in zip(y, v)}
+    for stream, frames, state, values in zip(("mel", "mouth"), (T, M), (row.audio_state, row.motion_state), y.values()):
+        found, made = getattr(results[task], stream), ~known(requests[task], stream, frames)
+        if state == GENERATED and found is not None:
+            np.testing.assert_allclose(found[made], np.asarray(values)[0, :frames][made], atol=2e-5, rtol=2e-5)
+
+
+def test_groups_are_cut_without_filler_rows():
+    assert module.batches(7, 1, 16) == [(4, 1), (2, 1), (1, 1)]
+    assert module.batches(40, 1, 16) == [(16, 1), (16, 1), (8, 1)]
+    assert module.batches(1, 8, 16) == [(1, 1)]
+    assert module.batches(21, 8, 16) == [(16, 8), (5, 8)]
+    assert module.batches(100, 8, 3) == [(16, 8)] * 6 + [(4, 8)]
+
+
+def test_a_request_pays_for_its_own_passes_only(params, monkeypatch):
+    """Without conditions there is nothing to guide: one pass, however many its neighbours need."""
+    made = []
+    solve = module._solve
+    monkeypatch.setattr(module, "_solve", lambda *a, **k: made.append(a[-1].shape) or solve(*a, **k))
+    generate(CONFIG, params, [Request(T), Request(T, text_ids=TEXT), Request(T, mel=mel(20)), Request(T, text_ids=TEXT)], QUICK)
+    assert sorted(made) == [(1, 1), (1, 2), (2, 2)]
+
+
+ON_DEVICES = """
+import jax, numpy as np
+from tests.flow.generate_test import *
+params = random_like(init, CONFIG)
+requests = [Request(T, text_ids=TEXT, seed=i) for i in range(3)]
+np.savez(__import__("sys").argv[1], devices=jax.device_count(), *[r.mel for r in generate(CONFIG, params, requests, QUICK)])
+"""
+
+
+def test_devices_share_the_rows(params, tmp_path):
+    """Two simulated devices: three requests, two and one of them with a filler row, equal the same on one device."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
+    command = [sys.executable, "-c", ON_DEVICES, str(tmp_path / "two.npz")]
+    subprocess.run(command, check=True, env={**os.environ, "XLA_FLAGS": flags})
+    two = np.load(tmp_path / "two.npz")
+    assert two["devices"] == 2
+    requests = [Request(T, text_ids=TEXT, seed=i) for i in range(3)]
+    for i, result in enumerate(generate(CONFIG, params, requests, QUICK)):
+        np.testing.assert_allclose(two[f"arr_{i}"], result.mel, atol=1e-5, rtol=1e-5)
 
 
 def test_stage_one_model_takes_speech():

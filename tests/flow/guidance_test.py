@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jamflow_jax.flow.guidance import CONDITIONS, Scales, combine, passes, stack_conditions
+from jamflow_jax.flow.guidance import CONDITIONS, Scales, combine, passes, stack_conditions, table
 from jamflow_jax.flow.states import ABSENT, GENERATED, GIVEN, Conditions
 
 
@@ -13,7 +13,7 @@ def guided(scales, present, velocity):
     """The velocity from `passes`, given v(set of kept conditions)."""
     dropped, coefficients = passes(scales, present)
     v = jnp.stack([velocity(frozenset(present) - set(names)) for names in dropped])
-    return np.array(combine(v[:, None], jnp.array(coefficients)))[0, 0]
+    return np.array(combine(v[:, None], jnp.array([coefficients])))[0, 0]
 
 
 def velocity(kept):
@@ -51,12 +51,17 @@ def test_number_of_passes():
     assert sum(passes(Scales(1, 2, 3, 4), everything)[1]) == pytest.approx(1)
 
 
-def test_a_condition_an_example_lacks_changes_nothing_for_it():
-    """A batch with the union of levels gives an example without audio what its own levels give."""
-    scales, own = Scales(1.0, 2.0, 3.0, 0.5), frozenset(("text", "rest"))
-    np.testing.assert_allclose(
-        guided(scales, CONDITIONS, lambda kept: velocity(kept & own)), guided(scales, own, velocity), atol=1e-5
-    )
+def test_examples_with_other_conditions_share_a_batch():
+    """As many passes each, but of their own: each gets what it gets alone."""
+    scales, sets = Scales(1.0, 2.0, 3.0, 0.5), (frozenset(("text", "rest")), frozenset(("audio", "motion")))
+    dropped_BPC, coefficients_BP = table([passes(scales, present) for present in sets])
+    v = [
+        velocity({name for name, gone in zip(CONDITIONS, row_C) if name in present and not gone})
+        for present, row_PC in zip(sets, dropped_BPC) for row_C in row_PC
+    ]  # fmt: skip
+    found = combine(jnp.stack(v)[:, None], jnp.array(coefficients_BP))[:, 0]
+    for present, row in zip(sets, found):
+        np.testing.assert_allclose(row, guided(scales, present, velocity), atol=1e-5)
 
 
 def test_what_each_level_drops():
@@ -71,13 +76,18 @@ def test_what_each_level_drops():
         rest_BMR=jnp.ones((3, 4, 2)),
         length_B=jnp.full(3, 15),
     )
-    stacked = stack_conditions(conditions, [CONDITIONS, ("audio", "motion"), ("rest",), ()])
-    audio, motion = (s.reshape(4, 3) for s in (stacked.audio_state_B, stacked.motion_state_B))
+    passes_PC = [[name in names for name in CONDITIONS] for names in (CONDITIONS, ("audio", "motion"), ("rest",), ())]
+    stacked = stack_conditions(conditions, jnp.array([passes_PC] * 3))
+
+    def by_pass(values):  # example by example -> pass by pass
+        return np.asarray(values).reshape(3, 4, -1).mean(-1).T
+
+    audio, motion = by_pass(stacked.audio_state_B), by_pass(stacked.motion_state_B)
     np.testing.assert_array_equal(audio[:2], [[GENERATED, ABSENT, GENERATED]] * 2)
     np.testing.assert_array_equal(motion[:2], [[GENERATED, GENERATED, ABSENT]] * 2)
     np.testing.assert_array_equal(audio[2:], [conditions.audio_state_B] * 2)
-    np.testing.assert_array_equal(stacked.audio_context_BTF.reshape(4, 3, -1).mean(-1), [[0] * 3, [0] * 3, [1] * 3, [1] * 3])
-    np.testing.assert_array_equal(stacked.drop_text_B.reshape(4, 3)[:, 0], [True, False, False, False])
+    np.testing.assert_array_equal(by_pass(stacked.audio_context_BTF), [[0] * 3, [0] * 3, [1] * 3, [1] * 3])
+    np.testing.assert_array_equal(by_pass(stacked.drop_text_B)[:, 0], [True, False, False, False])
     np.testing.assert_array_equal(stacked.text_BN, np.zeros((12, 15)))  # dropped text keeps its length
     # Absent motion (row 2, passes 0 and 1) takes rest with it.
-    np.testing.assert_array_equal(stacked.rest_BMR.reshape(4, 3, -1).mean(-1), [[0] * 3, [1, 1, 0], [0] * 3, [1] * 3])
+    np.testing.assert_array_equal(by_pass(stacked.rest_BMR), [[0] * 3, [1, 1, 0], [0] * 3, [1] * 3])

@@ -125,7 +125,7 @@ def test_lines_of_a_requests_file():
         ({"audio": "missing.wav"}, "no such file"),
         ({"audio": "noise.txt"}, "no sound"),
         ({"motion": "noise.txt"}, "motion comes as"),
-        ({"text": "hi", "duration": 1e6}, "can be generated in one go"),
+        ({"text": "hi", "duration": 1e6}, "can be generated"),
         ({"text": "hi", "speed": -1.0}, "positive"),
         ({"text": "hi", "want": "sound"}, "speech, motion or"),
         ({"audio": "speech.wav", "want": "speech"}, "all of it is given"),

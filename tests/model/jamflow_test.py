@@ -119,6 +119,26 @@ def test_a_padded_example_equals_the_same_example_alone(params, length, alignmen
     assert not np.any(batch[0][0, length:]) and not np.any(batch[1][0, valid:])
 
 
+def test_time_and_text_worked_out_beforehand_give_the_same_velocities(params):
+    """As a sampler does it: a table of all times, text once; a row per example, or one for all."""
+    model, (audio, motion) = JamFlow(CONFIG), inputs()
+    times = jnp.array([1.0, 0.3, 0.0])
+
+    @jax.jit
+    def prepared(params, index_a, index_m):
+        table = model.apply({"params": params}, times, method="modulations")
+        text = model.apply({"params": params}, audio.text_BN, FRAMES, None, jnp.array([False, True]), method="encode_text")
+        a = dataclasses.replace(audio, text_BN=text, time_B=table["audio"].rows(index_a))
+        m = dataclasses.replace(motion, time_B=table["motion"].rows(index_m))
+        return model.apply({"params": params}, a, m)
+
+    for index_a, index_m in ((jnp.array([1, 2]), jnp.array([0, 1])), (jnp.array([1]), jnp.array([2]))):
+        a = dataclasses.replace(audio, time_B=jnp.broadcast_to(times[index_a], 2), drop_text_B=jnp.array([False, True]))
+        m = dataclasses.replace(motion, time_B=jnp.broadcast_to(times[index_m], 2))
+        for ours, expected in zip(prepared(params, index_a, index_m), run(CONFIG, params, a, m)):
+            np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
 def test_no_lengths_are_full_lengths(params):
     """35 mel frames carry 10 motion frames, which could carry 37: the stretch of "length" is 35 / 10."""
     config = dataclasses.replace(CONFIG, motion=dataclasses.replace(CONFIG.motion, rope_alignment="length"))
