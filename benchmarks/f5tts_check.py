@@ -28,8 +28,8 @@ BOUNDS = {"velocity": 2e-4, "sample": 1e-3}
 BRANCHES = {"velocity": (False, False), "velocity without audio": (True, False), "velocity without audio and text": (True, True)}
 
 
-def load(export: Path):
-    """(F5-TTS's CFM with the weights of an audio-only export, tensors in them, size of the vocabulary)."""
+def stand_ins() -> None:
+    """Makes `f5_tts.model.backbones.dit` and `f5_tts.model.cfm` importable without sound libraries and without the trainer."""
     missing = [name for name in ("torchaudio", "librosa") if importlib.util.find_spec(name) is None]
     for name in (*missing, *(f"{name}.filters" for name in missing)):
         sys.modules[name] = types.ModuleType(name)
@@ -38,6 +38,11 @@ def load(export: Path):
     model = types.ModuleType("f5_tts.model")  # the package without its __init__, which imports the trainer
     model.__path__ = [str(Path(package.submodule_search_locations[0]) / "model")]
     sys.modules["f5_tts.model"] = model
+
+
+def load(export: Path):
+    """(F5-TTS's CFM with the weights of an audio-only export, tensors in them, size of the vocabulary)."""
+    stand_ins()
     from omegaconf import OmegaConf
     from safetensors.torch import load_file
 

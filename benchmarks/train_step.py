@@ -1,0 +1,186 @@
+"""Our train step on speech alone against F5-TTS's own in PyTorch, interleaved in one run: same weights, batch and threads, float32.
+
+    python -m benchmarks.train_step [--depth 22] [--batch 2] [--frames 480] [--threads 2] [--rounds 5] [--remat none]
+
+Width 1024, 16 heads, as F5TTS_v1_Base; --depth is the number of layers. One step is: draw spans, times and noise; forward and
+backward with dropout 0.1; clip the gradient by its norm; AdamW. Ours also averages its parameters (F5-TTS's trainer does every
+tenth step, and not here). The same run measures how fast both libraries multiply the matrices a layer is made of. Prints Markdown:
+each row the fastest round by CPU time (of all threads: other jobs disturb it little) and by wall time, and utilisation, the step's
+analytic FLOPs over its time, of the faster library's rate of multiplying in the same run.
+
+F5-TTS's code is installed, never copied; without it our rows alone are printed:
+
+    pip install torch==2.13.0 x-transformers torchdiffeq pypinyin rjieba; pip install --no-deps f5-tts==1.1.22
+"""
+import argparse
+import importlib
+import os
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.f5tts_check import stand_ins
+from jamflow_jax.model import AudioConfig, AudioDiT, JamFlowConfig, MotionConfig
+from jamflow_jax.parallel.mesh import make_mesh, put_batch
+from jamflow_jax.timeline import motion_frames
+from jamflow_jax.torch_io.export import state_dict
+from jamflow_jax.torch_io.names import audio_names
+from jamflow_jax.train.config import OptimConfig, RunConfig
+from jamflow_jax.train.state import initialise, layout
+from jamflow_jax.train.step import make_train_step
+
+SPEECH = ("audio",)
+
+
+def run_config(depth: int, dropout: float, remat: str, dtype: str) -> RunConfig:
+    """Speech alone is trained; the motion stream, which a config has to have, is as narrow as can be and is not run."""
+    trunk = {"depth": depth, "dropout": dropout, "remat": remat, "dtype": dtype}
+    model = JamFlowConfig(AudioConfig(**trunk), MotionConfig(**trunk, width=16, mouth_dim=1, rest_dim=1), joint_layers=())
+    return RunConfig(model=model, optim=OptimConfig(motion_lr=0.0))
+
+
+def random_params(config: RunConfig):
+    """Random everywhere, in float32 on the host: a fresh model's velocity is zero whatever its layers do."""
+    rng, shapes = np.random.default_rng(0), layout(config, make_mesh(devices=jax.devices()[:1]))[0].params
+    return jax.tree.map(lambda leaf: 0.02 * rng.standard_normal(leaf.shape, np.float32), shapes)
+
+
+def random_batch(size: int, frames: int) -> dict[str, np.ndarray]:
+    """Speech without motion, 9/10 of the frames on average; a character for every six of them."""
+    rng, motion = np.random.default_rng(1), motion_frames(frames)
+    length_B = np.linspace(frames, 0.8 * frames, size).astype(np.int32)
+    text_BN = np.where(np.arange(frames // 6) < length_B[:, None] // 6, rng.integers(0, 2545, (size, frames // 6)), -1)
+    yes, no = np.ones(size, bool), np.zeros(size, bool)
+    return {
+        "mel": rng.standard_normal((size, frames, 100), np.float32), "mouth": np.zeros((size, motion, 1), np.float32),
+        "rest": np.zeros((size, motion, 1), np.float32), "text": text_BN.astype(np.int32), "length": length_B,
+        "example_id": np.arange(size, dtype=np.int32), "weight": np.ones(size, np.float32),
+        "has_audio": yes, "has_text": yes, "has_motion": no, "has_rest": no,
+    }  # fmt: skip
+
+
+def ours(config: RunConfig, params, batch) -> tuple[Callable[[], None], float]:
+    """(one step, seconds to trace and compile it)."""
+    mesh = make_mesh(devices=jax.devices()[:1])
+    with jax.set_mesh(mesh):
+        state, batch = initialise(config, mesh, params), put_batch(batch, mesh)
+        start = time.perf_counter()
+        step = make_train_step(config, mesh, np.ones(1, bool)).lower(state, batch, SPEECH).compile()
+        seconds = time.perf_counter() - start
+
+    def run():
+        nonlocal state
+        with jax.set_mesh(mesh):
+            state, metrics = step(state, batch)
+            assert np.isfinite(float(jax.block_until_ready(metrics)["loss"]))
+            jax.block_until_ready(state)
+
+    return run, seconds
+
+
+def theirs(config: AudioConfig, params, batch) -> tuple[Callable[[], None], float]:
+    """(one step of F5-TTS's CFM and trainer, the largest difference of its velocity from ours)."""
+    stand_ins()
+    import torch
+
+    backbone, cfm = (importlib.import_module(f"f5_tts.model.{name}") for name in ("backbones.dit", "cfm"))
+    dit = backbone.DiT(
+        dim=config.width, depth=config.depth, heads=config.heads, ff_mult=config.ff_mult, text_dim=config.text_width, conv_layers=4,
+        text_num_embeds=config.text_vocab, mel_dim=config.mel_dim, dropout=config.dropout)
+    dit.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state_dict(
+        audio_names(config), params, "").items()}, strict=False)
+    model = cfm.CFM(transformer=dit, mel_spec_kwargs={"n_mel_channels": config.mel_dim})
+    mel, text, lens = (torch.from_numpy(np.array(batch[name])) for name in ("mel", "text", "length"))
+    lens, text = lens.long(), text.long()
+
+    dit.eval()
+    cond, at = mel * (torch.arange(mel.shape[1]) < 100)[None, :, None], torch.linspace(0.1, 0.9, len(mel))
+    with torch.no_grad():
+        v = dit(mel, cond, text, at, mask=torch.arange(mel.shape[1]) < lens[:, None]).numpy()
+    args = (batch["mel"], cond.numpy(), batch["text"], at.numpy(), batch["length"])
+    expected = jax.jit(AudioDiT(config).apply)({"params": params}, *args)
+    inside = np.arange(mel.shape[1]) < batch["length"][:, None]
+    difference = float(np.abs(np.where(inside[..., None], v - expected, 0)).max() / np.std(expected))
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=7.5e-5, fused=True)
+    model.train()
+
+    def run():
+        loss, _, _ = model(mel, text, lens=lens)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return run, difference
+
+
+def products(tokens: int, dtype: str, with_torch: bool) -> tuple[dict[str, Callable[[], None]], float]:
+    """({library: multiplies what a layer multiplies, forward and both ways backward}, FLOPs)."""
+    rng, shapes = np.random.default_rng(2), [(tokens, 1024, 3072), (tokens, 1024, 2048), (tokens, 2048, 1024), (1024, tokens, 2048)]
+    pairs = [(rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32)) for m, k, n in shapes]
+    arrays, dot = jax.tree.map(lambda a: jnp.asarray(a, dtype), pairs), jax.jit(jnp.matmul)
+    made = {"XLA": lambda: jax.block_until_ready([dot(*pair) for pair in arrays])}
+    if with_torch:
+        import torch
+
+        tensors = [tuple(torch.from_numpy(a).to(getattr(torch, dtype)) for a in pair) for pair in pairs]
+        made["PyTorch"] = lambda: [torch.matmul(*pair) for pair in tensors]
+    return made, sum(2.0 * m * k * n for m, k, n in shapes)
+
+
+def interleaved(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, tuple[float, float]]:
+    """{name: (CPU seconds, wall seconds) of the fastest round}, after one round for warmth."""
+    best = {name: (float("inf"), float("inf")) for name in runs}
+    for i in range(rounds + 1):
+        for name, run in runs.items():
+            cpu, wall = time.process_time(), time.perf_counter()
+            run()
+            took = time.process_time() - cpu, time.perf_counter() - wall
+            if i:
+                best[name] = tuple(map(min, best[name], took))
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in {"depth": 22, "batch": 2, "frames": 480, "threads": 2, "rounds": 5}.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--remat", default="none", help="ours: none, attention, dots, full")
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of our step's computation")
+    parser.add_argument("--alone", action="store_true", help="without F5-TTS")
+    o = parser.parse_args()
+    if jax.config.jax_platforms in (None, "cpu"):
+        os.sched_setaffinity(0, list(os.sched_getaffinity(0))[: o.threads])  # before any library starts its threads
+    with_torch = not o.alone and importlib.util.find_spec("torch") is not None
+    if with_torch:
+        import torch
+
+        torch.set_num_threads(o.threads)
+    config, batch = run_config(o.depth, o.dropout, o.remat, o.dtype), random_batch(o.batch, o.frames)
+    params = random_params(config)
+    runs, flops = products(o.batch * o.frames, o.dtype, with_torch)
+    multiply = {f"multiplying, {name}": run for name, run in runs.items()}
+    runs = dict(multiply)
+    runs["ours"], seconds = ours(config, params, batch)
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {o.dtype}, remat {o.remat}, dropout {o.dropout}")
+    print(f"{o.threads} threads, {o.depth} layers, batch {o.batch} x {o.frames}; compiled in {seconds:.1f} s", flush=True)
+    if with_torch and importlib.util.find_spec("f5_tts"):
+        runs["F5-TTS"], difference = theirs(config.model.audio, params["audio"], batch)
+        print(f"velocities differ by {difference:.1e} of their standard deviation", flush=True)
+    best = interleaved(runs, o.rounds)
+    print("\n| | CPU s | wall s |\n|---|---|---|")
+    for name, (cpu, wall) in best.items():
+        print(f"| {name} | {cpu:.3f} | {wall:.3f} |")
+    if "F5-TTS" in best:
+        cpu, wall = (theirs / ours for theirs, ours in zip(best["F5-TTS"], best["ours"]))
+        print(f"\nF5-TTS / ours: {cpu:.2f} by CPU time, {wall:.2f} by wall time")
+    print({name: round(flops / best[name][0] / 1e9, 1) for name in multiply}, "GFLOP per CPU second")
+
+
+if __name__ == "__main__":
+    main()
