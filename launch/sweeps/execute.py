@@ -22,6 +22,7 @@ from launch.sweeps.plan import Run
 from launch.sweeps.states import FAILED, FINISHED, RUNNING, STOPPED, Status, status, this_process, write_status
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+JAMFLOW = (sys.executable, "-u", "-m", "launch.cli")
 
 
 class Stop:
@@ -137,7 +138,7 @@ def _call(words: list[str], log: Path, stop: Stop, environment: dict[str, str], 
         def start():
             # A session of its own: Ctrl-C reaches the sweep alone, which then asks every run to save.
             return subprocess.Popen(
-                [sys.executable, "-u", "-m", "launch.cli", *words], stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                [*JAMFLOW, *words], stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONPATH": path, **environment}, start_new_session=True, pass_fds=keep,
             )  # fmt: skip
 

@@ -27,7 +27,7 @@ class Job:
         self._stop, self._id = Stop(), submitit.JobEnvironment().job_id
         first = os.environ.get("SLURM_PROCID", "0") == "0"
         # In a thread: submitit's signal interrupts the main one, which must not hold what waiting for the process needs.
-        self._thread = threading.Thread(target=execute, args=(run, folder, self._stop, {}, self._id, first))
+        self._thread = threading.Thread(target=execute, args=(run, folder, self._stop, devices(), self._id, first))
         self._thread.start()
         self._thread.join()
         return status(folder, run).state
@@ -40,6 +40,13 @@ class Job:
         self._thread.join()
         write_status(folder, run, dataclasses.replace(status(folder, run), state=SUBMITTED, job=self._id))
         return submitit.helpers.DelayedSubmission(Job(), run, folder)
+
+
+def devices() -> dict[str, str]:
+    """JAX gives each process of a SLURM step one GPU, by its number on the node; a process that is alone there takes them all."""
+    gpus = os.environ.get("SLURM_GPUS_ON_NODE", "")
+    alone = os.environ.get("SLURM_NTASKS_PER_NODE", "1") == "1"
+    return {"JAX_LOCAL_DEVICE_IDS": ",".join(map(str, range(int(gpus))))} if alone and gpus.isdigit() and int(gpus) else {}
 
 
 def submit(
