@@ -1,0 +1,20 @@
+"""Which stream is generated in training: both, motion only, audio only.
+
+    jamflow sweep hiding
+"""
+from configs.sweeps._synthetic import AUDIO_TO_MOTION, SMALLEST
+
+
+def get_sweep() -> dict:
+    return {
+        **AUDIO_TO_MOTION,
+        "question": "How often should training hide both streams, motion alone, audio alone?",
+        "rows": {
+            "0.3 0.5 0.2": {},
+            "0.5 0.25 0.25": {"objective.hide_probs": (0.5, 0.25, 0.25)},
+            "always both": {"objective.hide_probs": (1.0, 0.0, 0.0)},
+            "never both": {"objective.hide_probs": (0.0, 0.5, 0.5)},
+            "always motion": {"objective.hide_probs": (0.0, 1.0, 0.0)},
+        },
+        "smallest": {**SMALLEST, "rows": ("0.3 0.5 0.2", "always both", "never both")},
+    }

@@ -1,0 +1,22 @@
+"""Joint layers, how many and where: none to all four; first, last and every other.
+
+    jamflow sweep joint_layers
+"""
+from configs.sweeps._synthetic import AUDIO_TO_MOTION, SMALLEST
+
+
+def get_sweep() -> dict:
+    return {
+        **AUDIO_TO_MOTION,
+        "question": "How many joint layers does the mouth need to follow speech, and where?",
+        "rows": {
+            "first 2 of 4": {},
+            "none": {"model.joint_layers": ()},
+            "first": {"model.joint_layers": (0,)},
+            "last": {"model.joint_layers": (3,)},
+            "last 2": {"model.joint_layers": (2, 3)},
+            "1st and 3rd": {"model.joint_layers": (0, 2)},
+            "all 4": {"model.joint_layers": (0, 1, 2, 3)},
+        },
+        "smallest": {**SMALLEST, "rows": ("first 2 of 4", "none", "all 4")},
+    }

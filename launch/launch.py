@@ -1,0 +1,135 @@
+"""Starts a training where it is to run: this machine, a SLURM cluster, a TPU slice or a GKE cluster.
+
+    jamflow launch --launcher local -- --config configs/base.py --workdir runs/mine
+    jamflow launch --launcher slurm --nodes 8 --slurm time=24:00:00 -- --config configs/base.py --workdir runs/mine
+    jamflow launch --launcher tpu --tpu my-slice --zone us-east5-a -- --config configs/base.py --workdir gs://B/runs/mine
+    jamflow launch --launcher gke --topology v5p:4x4x4 --image IMAGE --dry-run -- --config configs/base.py --workdir gs://B/runs/mine
+
+What follows -- are the words of `jamflow train`, checked here before anything starts. --dry-run prints what it would do. The
+scripts are in launch/scripts/ and run by themselves too (docs/launch.md); for gke the JobSet goes to kubectl.
+"""
+import argparse
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from launch.exits import CLEAN, Parser, one_line_errors
+
+SCRIPTS = Path(__file__).parent / "scripts"
+TOOLS = {"local": "bash", "slurm": "sbatch", "tpu": "gcloud", "gke": "kubectl"}
+WHERE = {
+    "local": "install it", "slurm": "run this on a login node of the cluster", "tpu": "install the Google Cloud CLI",
+    "gke": "install it, and gcloud container clusters get-credentials CLUSTER",
+}  # fmt: skip
+
+
+@one_line_errors
+def main(argv: list[str]) -> int:
+    """Runs the command; returns its exit code."""
+    cut = argv.index("--") if "--" in argv else len(argv)
+    options, words = _parser().parse_args(argv[:cut]), argv[cut + 1:]
+    check_words(words)
+    command, environment, standard_input = plan(options, words)
+    if options.dry_run:
+        if standard_input:
+            print(f"# {shlex.join(command)}   reads this", file=sys.stderr)
+            print(standard_input, end="")
+        else:
+            print(" ".join([*(f"{name}={shlex.quote(value)}" for name, value in environment.items()), shlex.join(command)]))
+        return CLEAN
+
+    from jamflow_jax.errors import InputError
+
+    tool = TOOLS[options.launcher]
+    if not shutil.which(tool):
+        raise InputError(f"--launcher {options.launcher}: {tool} is not on the PATH; {WHERE[options.launcher]}, or try --dry-run")
+    if not standard_input:
+        sys.stdout.flush()
+        os.execvpe(command[0], command, {**os.environ, **environment})  # signals and exit code are then the script's own
+    return subprocess.run(command, input=standard_input, text=True).returncode
+
+
+def plan(options: argparse.Namespace, words: Sequence[str]) -> tuple[list[str], dict[str, str], str]:
+    """What to call: a command, variables of its environment, and what it reads. Raises ConfigError when an option is missing."""
+    from jamflow_jax.errors import ConfigError
+    from launch import gke
+
+    script = str(SCRIPTS / f"{options.launcher}.sh")
+    restarts = {} if options.restarts is None else {"RESTARTS": str(options.restarts)}
+    if options.launcher == "local":
+        return ["bash", script, *words], restarts, ""
+    if options.launcher == "slurm":
+        flags = {"nodes": options.nodes, "gpus-per-node": options.gpus} | dict(pair.split("=", 1) for pair in options.slurm)
+        given = [f"--{name}={value}" for name, value in flags.items() if value is not None]
+        return ["sbatch", *given, script, *words], restarts, ""
+    if options.launcher == "tpu":
+        if not options.tpu or not options.zone:
+            raise ConfigError("--launcher tpu needs --tpu NAME and --zone ZONE")
+        project = {"PROJECT": options.project} if options.project else {}
+        return ["bash", script, *words], {"TPU": options.tpu, "ZONE": options.zone, **project, **restarts}, ""
+    if not options.image or bool(options.topology) == bool(options.accelerator):
+        raise ConfigError("--launcher gke needs --image IMAGE and one of --topology (TPU) and --accelerator (GPU)")
+    if not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", options.name):
+        raise ConfigError(f"--name {options.name}: Kubernetes wants at most 40 small letters, digits and -")
+    times = 100 if options.restarts is None else options.restarts
+    if options.topology:
+        text = gke.tpu_job(options.name, options.image, words, options.topology, options.slices, times)
+    else:
+        text = gke.gpu_job(options.name, options.image, words, options.accelerator, options.nodes or 1, options.gpus or 8, times)
+    return ["kubectl", "apply", "-f", "-"], {}, text
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raises ConfigError unless `jamflow train WORDS` would begin: options, config file and every override are read here."""
+    from jamflow_jax.errors import ConfigError
+    from launch import run_config, train
+
+    if not words:
+        raise ConfigError("the words of jamflow train are missing: jamflow launch ... -- --config FILE --workdir DIR")
+    parser = train._parser()
+
+    def refuse(message: str):
+        raise ConfigError(f"jamflow train: {message}")
+
+    parser.error = refuse
+    options, overrides = parser.parse_known_args(list(words))
+    run_config.load(options.config, overrides)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("launch", __doc__)
+    parser.add_argument("--launcher", required=True, choices=tuple(TOOLS), help="where")
+    parser.add_argument("--dry-run", action="store_true", help="print the command (gke: the JobSet's YAML), start nothing")
+    parser.add_argument("--restarts", type=int, metavar="N", help="times a training that died is started again (default: local 0, "
+                        "others 100)")  # fmt: skip
+    parser.add_argument("--nodes", type=int, metavar="N", help="slurm, gke with GPUs: machines")
+    parser.add_argument("--gpus", type=int, metavar="N", help="slurm, gke: GPUs of a machine (default 8)")
+    slurm = parser.add_argument_group("slurm")
+    slurm.add_argument("--slurm", action="append", default=[], type=_pair, metavar="KEY=VALUE",
+                       help="any option of sbatch without its --: partition=gpu, time=24:00:00; may be repeated")  # fmt: skip
+    tpu = parser.add_argument_group("tpu")
+    tpu.add_argument("--tpu", metavar="NAME", help="the slice")
+    tpu.add_argument("--zone", help="where it is")
+    tpu.add_argument("--project", help="whose it is (default: gcloud's)")
+    gke = parser.add_argument_group("gke")
+    gke.add_argument("--name", default="jamflow", help="of the JobSet (default %(default)s)")
+    gke.add_argument("--image", help="a container image with bash and jamflow in it")
+    gke.add_argument("--topology", metavar="CHIP:SHAPE", help="TPU slices: v5e:4x4, v5p:4x4x4, v6e:16x16")
+    gke.add_argument("--slices", type=int, default=1, metavar="N", help="of that topology (default 1)")
+    gke.add_argument("--accelerator", metavar="NAME", help="GPU nodes: GKE's label, nvidia-h100-80gb")
+    return parser
+
+
+def _pair(text: str) -> str:
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

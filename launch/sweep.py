@@ -1,0 +1,162 @@
+"""Runs the rows of a sweep with every seed, measures them and writes one table: configs/sweeps/ has one question a file.
+
+    jamflow sweep joint_layers --dry-run            the runs: names and overrides; everything is checked, nothing starts
+    jamflow sweep joint_layers --smallest           its smallest form: fewer seeds, rows and steps
+    jamflow sweep joint_layers --parallel 2         all of it here; the same command again goes on where it was
+    jamflow sweep joint_layers --launcher slurm --parallel 8 --slurm partition=gpu --slurm time=240 --slurm gpus_per_node=1
+    jamflow sweep status joint_layers               what became of every run; writes the table of what is there
+
+DIR holds runs/, logs/, status/, and results/NAME.csv, NAME-runs.csv and NAME.html. A run that fails stops no other: exit code 3.
+"""
+import sys
+from pathlib import Path
+
+from launch.exits import CLEAN, NOTHING_USABLE, SOME_REJECTED, Parser, one_line_errors
+
+INTERRUPTED = 130
+
+
+@one_line_errors
+def main(argv: list[str]) -> int:
+    """Runs the command; returns its exit code."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.file[:-1] not in ([], ["status"]):
+        parser.error(f"expected FILE or status FILE, got {' '.join(options.file)}")
+
+    from launch.sweeps import local, slurm, states
+    from launch.sweeps import plan as plans
+
+    sweep = plans.read(options.file[-1])
+    if options.smallest:
+        sweep = plans.smallest(sweep)
+    runs = plans.plan(sweep)
+    folder = Path(options.out or ("runs/sweeps-smallest" if options.smallest else "runs/sweeps"))
+    out = f" --out {options.out}" if options.out else ""
+    again = f"jamflow sweep {options.file[-1]}{' --smallest' * options.smallest}{out}"
+    if options.file[:-1]:
+        return _status(sweep, runs, folder, again)
+
+    count = sum(len(run.rows) for run in runs)
+    print(f"{sweep.name}: {sweep.question}")
+    print(f"  {len(sweep.named_rows())} rows x {len(sweep.seeds)} seeds = {count} results of {len(runs)} trainings, in {folder}")
+    if options.dry_run:
+        _list(runs)
+        return CLEAN
+    states.check_same(folder, runs)
+    statuses = states.settled(folder, runs)
+    busy = [run for run in runs if statuses[run.name].with_slurm]
+    left = [run for run in runs if run not in busy and not states.complete(run, statuses[run.name])]
+    if kept := len(runs) - len(left) - len(busy):
+        print(f"  {kept} finished earlier, kept")
+    _data(sweep)
+
+    if options.launcher == "slurm":
+        if left:
+            parameters = dict(word.partition("=")[::2] for word in options.slurm)
+            jobs = slurm.submit(left, folder, options.parallel, parameters)
+            print(f"submitted {len(left)} runs as jobs {jobs[0].job_id} to {jobs[-1].job_id}, {options.parallel} at a time; "
+                  f"{len(busy)} are there already")  # fmt: skip
+        print(f"jamflow sweep status {options.file[-1]} looks at them")
+        return CLEAN
+    if busy:
+        print(f"  {len(busy)} are with SLURM and left to it")
+    stopped = False
+    if left:
+        order = {run.name: f"[{n}/{len(left)}]" for n, run in enumerate(left, 1)}
+        devices = options.gpus.split(",") if options.gpus else ()
+        stopped = local.run_all(
+            left, folder, len(devices) or options.parallel, devices,
+            lambda run: print(f"{order[run.name]} {run.name}: begins; {folder / 'logs' / run.name}.log", flush=True),
+            lambda run, found: print(f"{order[run.name]} {run.name}: {_outcome(found)}", flush=True),
+        )  # fmt: skip
+    code = _status(sweep, runs, folder, again, brief=True)
+    return INTERRUPTED if stopped else code
+
+
+def _status(sweep, runs, folder: Path, again: str, brief: bool = False) -> int:
+    """Prints the states and the table, writes the results; the exit code they deserve."""
+    from launch.outputs.staging import write_text
+    from launch.sweeps import results, states
+    from launch.sweeps.page import page
+
+    statuses = states.settled(folder, runs)
+    for run in runs:  # finished for another sweep, which measured other rows
+        if statuses[run.name].state == states.FINISHED and not states.complete(run, statuses[run.name]):
+            statuses[run.name] = states.Status(config=run.digest)
+    if not brief:
+        for run in runs:
+            print(f"  {run.name}: {_outcome(statuses[run.name])}")
+    cells = results.collect(sweep, runs, statuses, folder)
+    lines = results.table(sweep, cells)
+    print(results.table_text(sweep, lines))
+    for key in results.missing(sweep, cells):
+        print(f"  no run has the figure {key!r}: is it spelt as in the evaluation's JSON? {sweep.name}-runs.csv has all there are")
+    out = folder / "results"
+    write_text(out / f"{sweep.name}.csv", results.table_csv(sweep, lines))
+    write_text(out / f"{sweep.name}-runs.csv", results.runs_csv(cells))
+    write_text(out / f"{sweep.name}.html", page(sweep, cells, lines, folder, again))
+    print(f"  {out / sweep.name}.csv, {sweep.name}-runs.csv, {sweep.name}.html")
+    failed = [run for run in runs if statuses[run.name].state == states.FAILED]
+    for run in failed:
+        print(f"failed: {run.name}: {statuses[run.name].said} ({folder / 'logs' / run.name}.log)", file=sys.stderr)
+    if len(failed) == len(runs):
+        return NOTHING_USABLE
+    return SOME_REJECTED if failed else CLEAN
+
+
+def _list(runs) -> None:
+    for run in runs:
+        print(f"{run.name}\n    jamflow train --config {run.config} {' '.join(run.overrides)}")
+        for evaluation in run.evaluations:
+            print(f"    {evaluation.row}: jamflow evaluate {' '.join(evaluation.words)}")
+
+
+def _data(sweep) -> None:
+    """Makes the embedded data sets that are missing."""
+    from data_pipelines.prepare.synthetic import prepare_synthetic
+
+    for needed in sweep.synthetic:
+        if not (Path(needed.path) / "dataset.json").exists():
+            print(f"  preparing {needed.path}: {needed.minutes:g} minutes of the embedded corpus", flush=True)
+            prepare_synthetic(needed.path, minutes=needed.minutes, overwrite=True)
+
+
+def _outcome(found) -> str:
+    about = {"failed": f" with exit code {found.code}: {found.said}", "submitted": f", {found.job}", "running": f", {found.job}"}
+    spent = f", {found.seconds:.0f} s" if found.seconds else ""
+    return f"{found.state}{about.get(found.state, '')}{spent}"
+
+
+def _parser() -> Parser:
+    parser = Parser("sweep", __doc__)
+    parser.add_argument("file", nargs="+", metavar="[status] FILE", help="a sweep file, or the name of one in configs/sweeps")
+    parser.add_argument("--launcher", choices=("local", "slurm"), default="local", help="where the runs go (default %(default)s)")
+    parser.add_argument("--parallel", type=_count, default=1, metavar="N", help="runs at a time (default %(default)s)")
+    parser.add_argument("--gpus", metavar="LIST", help="local: one run on each of these at a time, as in 0,1,2,3")
+    parser.add_argument("--slurm", action="append", default=[], type=_pair, metavar="KEY=VALUE",
+                        help="of sbatch: partition, time (minutes), gpus_per_node, account, ...; may be repeated")  # fmt: skip
+    parser.add_argument("--smallest", action="store_true", help="the sweep's smallest form")
+    parser.add_argument("--out", metavar="DIR", help="default: runs/sweeps (--smallest: runs/sweeps-smallest)")
+    parser.add_argument("--dry-run", action="store_true", help="check everything and list the runs")
+    return parser
+
+
+def _count(text: str) -> int:
+    import argparse
+
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of runs")
+    return int(text)
+
+
+def _pair(text: str) -> str:
+    import argparse
+
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,57 @@
+"""`jamflow sweep`: a dry run starts nothing, failures end with 3, running again repeats nothing."""
+import contextlib
+import sys
+
+import pytest
+
+from launch import sweep
+from launch.sweeps import execute
+
+FILE = """
+def get_sweep():
+    return {"question": "Which?", "base": "quickstart", "seeds": (0,), "fixed": {"steps": 5, "optim.warmup": 1},
+            "rows": {"good": {}, "bad": {"optim.lr": 0.5}}, "metrics": ({"key": "train.loss", "better": "lower"},)}
+"""
+JAMFLOW = """
+import json, pathlib, sys
+work = pathlib.Path(sys.argv[sys.argv.index('--workdir') + 1])
+if '--config.optim.lr=0.5' in sys.argv: sys.exit('error: too fast')
+work.mkdir(parents=True)
+(work / 'metrics.jsonl').write_text(json.dumps({'step': 5, 'split': 'train', 'loss': 0.25}) + chr(10))
+"""
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch):
+    (tmp_path / "which.py").write_text(FILE)
+    (tmp_path / "jamflow.py").write_text(JAMFLOW)
+    monkeypatch.setattr(execute, "JAMFLOW", (sys.executable, str(tmp_path / "jamflow.py")))
+    return [str(tmp_path / "which.py"), "--out", str(tmp_path / "out")]
+
+
+def test_a_dry_run_lists_and_starts_nothing(words, tmp_path, capsys):
+    assert sweep.main([*words, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "2 rows x 1 seeds = 2 results of 2 trainings" in said
+    assert "quickstart_steps=5_warmup=1_lr=0.5_seed=0\n    jamflow train --config quickstart --config.steps=5" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_again_and_status(words, tmp_path, capsys):
+    assert sweep.main(words) == 3
+    said = capsys.readouterr()
+    assert "[2/2] quickstart_steps=5_warmup=1_lr=0.5_seed=0: failed with exit code 1: error: too fast" in said.out
+    assert said.err.startswith("failed: quickstart_steps=5_warmup=1_lr=0.5_seed=0: error: too fast (")
+    assert "good  1/1    0.250" in said.out
+    assert sorted(path.name for path in (tmp_path / "out" / "results").iterdir()) == ["which-runs.csv", "which.csv", "which.html"]
+    assert sweep.main(words) == 3  # what failed is tried again, what finished is not
+    assert "1 finished earlier, kept" in (said := capsys.readouterr().out) and "[1/1]" in said
+    assert sweep.main(["status", *words]) == 3
+    assert "quickstart_steps=5_warmup=1_seed=0: finished" in capsys.readouterr().out
+
+
+def test_wrong_usage(words, capsys):
+    for wrong in (["joint_layerz"], [*words, "--parallel", "0"], [*words, "--slurm", "partition"], ["statsu", *words]):
+        with pytest.raises(SystemExit) if len(wrong) > 1 else contextlib.nullcontext():
+            assert sweep.main(wrong) == 2
+        assert capsys.readouterr().err.count("\n") == 1

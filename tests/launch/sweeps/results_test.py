@@ -1,0 +1,47 @@
+"""Figures are grouped over seeds, best first, and compared seed by seed."""
+import csv
+import dataclasses
+import io
+
+import pytest
+
+from launch.sweeps import local, results, states
+from launch.sweeps.page import page
+from launch.sweeps.plan import plan
+
+
+@pytest.fixture
+def done(sweep, jamflow, tmp_path):
+    runs = plan(sweep)
+    local.run_all(runs, tmp_path / "out", 3)
+    return results.collect(sweep, runs, states.settled(tmp_path / "out", runs), tmp_path / "out")
+
+
+def test_table(sweep, done, tmp_path):
+    lines = results.table(sweep, done)
+    assert [line.row for line in lines] == ["high", "low 9", "low", "bad"]  # the best first, those without a figure last
+    high, low = lines[0], lines[2]
+    assert high.values["rows.model.r"].mean == pytest.approx(0.3 + 0.5 + 0.04)
+    difference = high.differences["rows.model.r"]  # each seed moves both rows by 1: the pairs do not see it
+    assert difference.low == pytest.approx(0.2) and difference.high == pytest.approx(0.2) and difference.count == 2
+    assert high.values["rows.model.r"].low < -3  # two seeds one apart
+    assert low.differences["rows.model.r"] is None and lines[3].values["rows.model.r"] is None and lines[3].finished == 0
+    assert results.missing(sweep, done) == []
+    text = results.table_text(sweep, lines)
+    assert "0.200 [0.200, 0.200]" in text.splitlines()[1] and text.splitlines()[4].split() == ["bad", "0/2", "-", "-", "-", "-"]
+
+    rows = list(csv.DictReader(io.StringIO(results.table_csv(sweep, lines))))
+    assert rows[0]["row"] == "high" and rows[3]["train.loss"] == ""
+    assert float(rows[0]["rows.model.r_difference"]) == pytest.approx(0.2)
+    rows = list(csv.DictReader(io.StringIO(results.runs_csv(done))))
+    assert len(rows) == 8 and {row["state"] for row in rows if row["row"] == "bad"} == {"failed"}
+    assert float(rows[1]["rows.model.r"]) == pytest.approx(0.1 + 0.09) and "curves" not in rows[0]
+
+    text = page(sweep, done, lines, tmp_path / "out", "jamflow sweep rates")
+    assert text.index("high<small>optim.lr=0.3") < text.index("low 9<small>") and "the gradient was not finite" in text
+    assert "src=" not in text and "href=" not in text  # all of it is in the file
+
+
+def test_a_figure_that_no_run_has_is_told(sweep, done):
+    cells = [dataclasses.replace(cell, figures={"train.loss": 1.0}) for cell in done]
+    assert results.missing(sweep, cells) == ["rows.model.r"]
