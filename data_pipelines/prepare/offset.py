@@ -15,11 +15,12 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float
 
 from data_pipelines.record import Record
 from jamflow_jax.errors import InputError
-from jamflow_jax.evaluate.mouth import Clip, Ridge
+from jamflow_jax.evaluate.mouth import Clip
+from jamflow_jax.evaluate.probe import Ridge
+from jamflow_jax.evaluate.sync import lag_curve
 from jamflow_jax.motion import convert
 from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.motion.space import get as get_space
@@ -59,13 +60,16 @@ def check(rows: Sequence[dict], record: Callable[[dict], Record], space: MotionS
         return Steps({"clips": 0, "why": f"{len(rows)} clips with sound and motion; {FEWEST} are needed"}, {})
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), CLIPS)).astype(int))
     halves = [set(chosen[half::2].tolist()) for half in range(2)]
-    ears = [Ridge.fit([clip(rows[i]) for i in sorted(half)]) for half in halves]
+    ears = []
+    for half in halves:
+        clips = [clip(rows[i]) for i in sorted(half)]
+        ears.append(Ridge.fit([(heard.mel_TF, heard.opening_M) for heard in clips]))
     found, out = [], {}
     for i, row in enumerate(rows):
         judged = clip(row)
         if np.ptp(judged.opening_M) == 0 or len(judged.opening_M) < 3 * REACH:
             continue
-        r_K = lags(ears[i in halves[0]].predict(judged.mel_TF, len(judged.opening_M)), judged.opening_M)
+        r_K = lag_curve(ears[i in halves[0]].predict(judged.mel_TF, len(judged.opening_M)), judged.opening_M, REACH)
         lag, heard, here = int(np.argmax(r_K)) - REACH, float(r_K.max()), float(r_K[REACH])
         if heard < HEARD:
             continue
@@ -81,15 +85,3 @@ def check(rows: Sequence[dict], record: Callable[[dict], Record], space: MotionS
         "within_one_frame": round(float(np.mean(np.abs(lag_C) <= 1)), 4), "median_r": round(float(np.median(here_C)), 4),
         "out_of_step": len(out),
     }, out)  # fmt: skip
-
-
-def lags(predicted_M: Float[np.ndarray, "M"], opening_M: Float[np.ndarray, "M"]) -> Float[np.ndarray, "K"]:
-    """r(k) for k = -REACH ... REACH; 0 where either side does not vary."""
-    M = min(len(predicted_M), len(opening_M))
-    out = []
-    for k in range(-REACH, REACH + 1):
-        p, y = predicted_M[max(0, -k) : M - max(0, k)], opening_M[max(0, k) : M - max(0, -k)]
-        p, y = p - p.mean(), y - y.mean()
-        scale = np.sqrt((p @ p) * (y @ y))
-        out.append(float(p @ y / scale) if scale > 0 else 0.0)
-    return np.array(out)

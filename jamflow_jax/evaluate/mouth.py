@@ -22,16 +22,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from jamflow_jax import timeline
 from jamflow_jax.errors import InputError
 from jamflow_jax.evaluate.bootstrap import Interval, interval, paired
+from jamflow_jax.evaluate.probe import Ridge
 from jamflow_jax.motion import convert
 from jamflow_jax.motion.space import MotionSpace
 from jamflow_jax.motion.space import get as get_space
 
 ROWS = ("model", "mean curve", "shuffled audio", "ridge")
-CONTEXT = 5  # motion frames each side that ridge hears: 0.2 s
-ALPHAS = tuple(10.0**k for k in range(-1, 7))  # ridge penalties tried, in frames of standardised log-mel
 NOTE = "r per clip, mean over clips [95 % bootstrap]; the mean curve minus itself has no variance and counts as 0"
 
 
@@ -111,7 +109,7 @@ def score(train: Sequence[Clip], test: Sequence[Clip], generated: Sequence[Float
         if np.shape(curve) != np.shape(clip.opening_M):
             raise InputError(f"clip {clip.id}: generated {np.shape(curve)} frames, the truth has {np.shape(clip.opening_M)}")
     mean_M = mean_curve([clip.opening_M for clip in train])
-    ridge = Ridge.fit(train)
+    ridge = Ridge.fit([(clip.mel_TF, clip.opening_M) for clip in train])
     other = derangement(len(test), seed)
     predictions = {
         "model": list(generated),
@@ -172,80 +170,6 @@ def derangement(count: int, seed: int = 0) -> Int[np.ndarray, "C"]:
     result_C = np.empty(count, np.int64)
     result_C[order_C] = np.roll(order_C, 1)
     return result_C
-
-
-def mel_context(mel_TF: Float[np.ndarray, "T F"], frames: int, context: int = CONTEXT) -> Float[np.ndarray, "M K*F"]:
-    """Log-mel averaged over each motion frame, with `context` of them either side (edges repeated), side by side."""
-    frame_T = timeline.MEL_TICKS * np.arange(len(mel_TF)) // timeline.MOTION_TICKS
-    starts = np.searchsorted(frame_T, np.arange(frame_T[-1] + 1))
-    mel_MF = np.add.reduceat(np.asarray(mel_TF, np.float64), starts) / np.diff([*starts, len(mel_TF)])[:, None]
-    index_MK = np.arange(frames)[:, None] + np.arange(-context, context + 1)
-    return mel_MF[np.clip(index_MK, 0, len(mel_MF) - 1)].reshape(frames, -1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Ridge:
-    """A linear map from standardised log-mel in context to mouth opening: argmin |X w - y|^2 + alpha |w|^2."""
-
-    mean_F: np.ndarray
-    std_F: np.ndarray
-    weight_K: np.ndarray
-    offset: float
-    alpha: float
-
-    @classmethod
-    def fit(cls, clips: Sequence[Clip], alphas: Sequence[float] = ALPHAS) -> "Ridge":
-        """Trains on all clips with the alpha that predicts every fifth of them best when trained on the others.
-
-        Raises:
-          InputError: fewer than two clips.
-        """
-        if len(clips) < 2:
-            raise InputError(f"the ridge row needs at least 2 training clips, got {len(clips)}")
-        frames_F = np.concatenate([clip.mel_TF for clip in clips]).astype(np.float64)
-        mean_F, std_F = frames_F.mean(0), np.maximum(frames_F.std(0), 1e-3)
-        offset = float(np.concatenate([clip.opening_M for clip in clips]).mean())
-
-        def design(clip):
-            x_MK = mel_context((clip.mel_TF - mean_F) / std_F, len(clip.opening_M))
-            return x_MK, np.asarray(clip.opening_M, np.float64) - offset
-
-        kept, held = [], []
-        for i, clip in enumerate(clips):
-            (held if i % 5 == 1 else kept).append(clip)
-        fitted, reserved = _moments(map(design, kept)), _moments(map(design, held))
-        value_K, vector_KK = np.linalg.eigh(fitted[0])
-        value_K = np.maximum(value_K, 0)
-        weights = [vector_KK @ (vector_KK.T @ fitted[1] / (value_K + alpha)) for alpha in alphas]
-        # squared error on the held clips, from their moments: w'X'Xw - 2 w'X'y (+ a constant)
-        errors = [w @ reserved[0] @ w - 2 * w @ reserved[1] for w in weights]
-        alpha = alphas[int(np.argmin(errors))]
-        gram_KK, moment_K = fitted[0] + reserved[0], fitted[1] + reserved[1]
-        weight_K = np.linalg.solve(gram_KK + alpha * np.eye(len(gram_KK)), moment_K)
-        return cls(mean_F, std_F, weight_K, offset, alpha)
-
-    def predict(self, mel_TF: Float[np.ndarray, "T F"], frames: int) -> Float[np.ndarray, "M"]:
-        """Mouth opening for the sound of one clip, in the unit of the training truth."""
-        return mel_context((mel_TF - self.mean_F) / self.std_F, frames) @ self.weight_K + self.offset
-
-
-def _moments(designs, chunk: int = 8192) -> tuple[np.ndarray, np.ndarray]:
-    """X'X and X'y summed over clips, in float64; whole chunks at a time, for the matrix product's sake."""
-    gram_KK, moment_K, rows = 0.0, 0.0, []
-
-    def add():
-        nonlocal gram_KK, moment_K
-        x_NK, y_N = (np.concatenate(parts) for parts in zip(*rows))
-        gram_KK, moment_K = gram_KK + x_NK.T @ x_NK, moment_K + x_NK.T @ y_N
-        rows.clear()
-
-    for design in designs:
-        rows.append(design)
-        if sum(len(y_N) for _, y_N in rows) >= chunk:
-            add()
-    if rows:
-        add()
-    return gram_KK, moment_K
 
 
 def _both(curve: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jamflow_jax.errors import InputError
-from jamflow_jax.evaluate.bootstrap import interval, paired
+from jamflow_jax.evaluate.bootstrap import interval, paired, ratio, ratio_difference
 
 
 def test_interval_is_the_textbook_one_and_repeatable():
@@ -39,3 +39,17 @@ def test_bad_values():
     with pytest.raises(InputError, match="same clips"):
         paired(np.zeros(3), np.zeros(2))
     assert interval(np.array([0.3])).low == interval(np.array([0.3])).high == pytest.approx(0.3)
+
+
+def test_rates_are_ratios_of_sums():
+    rng = np.random.default_rng(0)
+    words_C = rng.integers(1, 20, 200).astype(float)
+    errors_C = rng.binomial(words_C.astype(int), 0.2).astype(float)
+    found = ratio(errors_C, words_C)
+    assert found.mean == pytest.approx(errors_C.sum() / words_C.sum()) and found.low < 0.2 < found.high
+    assert ratio(errors_C, np.ones(200)) == interval(errors_C), "a mean is a ratio"
+    worse = ratio_difference(errors_C + 1, words_C, errors_C, words_C)
+    assert worse.low > 0 and worse.mean == pytest.approx(200 / words_C.sum())
+    assert ratio(np.zeros(3), np.array([0.0, 0, 2])).count == 1
+    with pytest.raises(InputError, match="at least one clip"):
+        ratio(np.zeros(2), np.zeros(2))

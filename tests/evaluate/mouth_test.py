@@ -5,7 +5,7 @@ import pytest
 
 from jamflow_jax import timeline
 from jamflow_jax.errors import InputError
-from jamflow_jax.evaluate import mouth
+from jamflow_jax.evaluate import mouth, probe
 from jamflow_jax.motion import space
 
 
@@ -16,7 +16,7 @@ def corpus(count, seed, noise=0.0):
     for i in range(count):
         frames = int(rng.integers(60, 81))
         mel_TF = 1.6 * rng.normal(size=(timeline.mel_frames_of_motion(frames), 8)) - 5
-        heard_M = mouth.mel_context(mel_TF, frames, 0)[:, 2]
+        heard_M = probe.mel_context(mel_TF, frames, 0)[:, 2]
         common_M = np.sin(np.arange(frames) / 5)
         clips.append(mouth.Clip(f"c{i}", mel_TF, heard_M + common_M + noise * rng.normal(size=frames)))
     return clips
@@ -45,19 +45,6 @@ def test_derangement():
     assert (mouth.derangement(9, 1) == mouth.derangement(9, 1)).all()
     with pytest.raises(InputError, match="at least 2"):
         mouth.derangement(1)
-
-
-def test_mel_context_averages_by_the_clock():
-    mel_TF = np.arange(30.0)[:, None]
-    frames = timeline.motion_frames(30)
-    by_hand = [np.mean([j for j in range(30) if 15 * i <= 4 * j < 15 * i + 15]) for i in range(frames)]
-    np.testing.assert_allclose(mouth.mel_context(mel_TF, frames, 0)[:, 0], by_hand)
-    wide_MK = mouth.mel_context(mel_TF, frames + 2, 1)
-    np.testing.assert_allclose(wide_MK[3], by_hand[2:5])
-    np.testing.assert_allclose(wide_MK[0], [by_hand[0], by_hand[0], by_hand[1]])
-    np.testing.assert_allclose(wide_MK[-1], [by_hand[-1]] * 3)
-    for length in range(2, 40):  # some lengths end in a motion frame without a mel frame of its own
-        assert np.isfinite(mouth.mel_context(mel_TF[:length], timeline.motion_frames(length))).all()
 
 
 def test_the_four_rows_say_what_they_should():
