@@ -103,10 +103,11 @@ def runs_csv(cells: Sequence[Cell]) -> str:
 
 def table_text(sweep: Sweep, lines: Sequence[Line]) -> str:
     """The table for a terminal."""
-    head = ["", "seeds"] + [word for m in sweep.metrics for word in (m.name, f"minus {sweep.compared_with}")]
+    head = ["", "seeds"] + [word for m in sweep.metrics for word in (m.name, "difference")]
     body = [[line.row, f"{line.finished}/{len(line.cells)}", *map(shown, _both(sweep, line))] for line in lines]
     widths = [max(map(len, column)) for column in zip(head, *body)]
-    return "\n".join("  ".join(f"{word:<{width}}" for word, width in zip(row, widths)).rstrip() for row in (head, *body))
+    rows = ["  ".join(f"{word:<{width}}" for word, width in zip(row, widths)).rstrip() for row in (head, *body)]
+    return "\n".join([*rows, f"(mean over seeds [95 % t interval]; differences from {sweep.compared_with!r}, seed by seed)"])
 
 
 def shown(value: Interval | None) -> str:

@@ -51,6 +51,22 @@ def test_one_sweep_at_a_time(sweep, jamflow, tmp_path):
             local.run_all(runs, tmp_path)
 
 
+def test_a_run_that_outlived_its_sweep_keeps_the_folder(sweep, jamflow, tmp_path):
+    run, stop = plan(sweep)[0], Stop()
+    (jamflow / "slow").touch()
+    with local._locked(tmp_path, [run]) as lock:
+        thread = threading.Thread(target=execute, args=(run, tmp_path, stop, {}), kwargs={"keep": (lock,)})
+        thread.start()
+        while not (jamflow / "begun").exists():
+            time.sleep(0.02)
+    with pytest.raises(InputError, match="a run that outlived one"):  # the sweep's own hold ended with the block
+        local.run_all([run], tmp_path)
+    stop.now()
+    thread.join()
+    with local._locked(tmp_path, [run]):
+        pass
+
+
 def test_a_run_whose_process_is_gone_counts_as_stopped(sweep, tmp_path):
     run = plan(sweep)[0]
     job = states.this_process()
