@@ -131,10 +131,11 @@ def _training(workdir: Path) -> dict[str, float]:
 
 
 def _evaluation(folder: Path) -> dict[str, float]:
-    """All numbers in the JSON files that `jamflow evaluate` wrote, by their dotted path. Lists are no figures."""
+    """All numbers in the JSON that `jamflow evaluate` wrote, by their dotted path; of several files after the file's name."""
+    files = sorted(folder.glob("*.json"))
     found = {}
-    for path in sorted(folder.glob("*.json")):
-        found |= _flat(json.loads(path.read_text(encoding="utf-8")))
+    for path in files:
+        found |= _flat(json.loads(path.read_text(encoding="utf-8")), path.stem if len(files) > 1 else "")
     return found
 
 

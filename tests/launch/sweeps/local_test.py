@@ -1,4 +1,6 @@
 """Runs here: failures stay apart, what is finished is kept, what was stopped goes on, one sweep at a time."""
+import os
+import signal
 import threading
 import time
 
@@ -52,3 +54,19 @@ def test_every_slot_has_its_gpu(sweep, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "execute", lambda run, folder, stop, environment, **_: seen.append(environment) or states.Status())
     local.run_all(plan(sweep), tmp_path, 2, ("4", "5"))
     assert len(seen) == 6 and {environment["CUDA_VISIBLE_DEVICES"] for environment in seen} <= {"4", "5"}
+
+
+def test_sigterm_lets_runs_save_and_starts_no_other(sweep, jamflow, tmp_path):
+    runs = plan(sweep)
+    (jamflow / "slow").touch()
+
+    def end():
+        while not (jamflow / "begun").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=end).start()
+    assert local.run_all(runs, tmp_path / "out")
+    found = states.settled(tmp_path / "out", runs)
+    assert [found[run.name].state for run in runs] == ["stopped"] + ["waiting"] * 5
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -32,3 +32,10 @@ def test_table(sweep, done):
 def test_a_figure_that_no_run_has_is_told(sweep, done):
     cells = [dataclasses.replace(cell, figures={"train.loss": 1.0}) for cell in done]
     assert results.missing(sweep, cells) == ["rows.model.r"]
+
+
+def test_figures_of_several_files_do_not_mix(tmp_path):
+    (tmp_path / "a.json").write_text('{"r": {"mean": 1, "name": "x", "sure": true}, "curves": [1]}')
+    assert results._evaluation(tmp_path) == {"r.mean": 1.0}
+    (tmp_path / "b.json").write_text('{"r": {"mean": 2}}')
+    assert results._evaluation(tmp_path) == {"a.r.mean": 1.0, "b.r.mean": 2.0}
