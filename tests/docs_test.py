@@ -17,7 +17,7 @@ from launch import cli, run_config
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", *DOCS, *sorted((ROOT / "configs").glob("*.py")), *sorted((ROOT / "scripts").glob("*.py"))]
+PAGES = [ROOT / "README.md", *DOCS, *sorted((ROOT / "configs").rglob("*.py")), *sorted((ROOT / "scripts").glob("*.py"))]
 COMMAND = re.compile(r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*jamflow ([a-z]+)\b(.*)$", re.M)
 INLINE = re.compile(r"`jamflow ([a-z]+)\b([^`]*)`")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*(?:\.[A-Za-z_.]+)?")
@@ -86,6 +86,10 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
 def problems(verb: str, rest: str, parser: argparse.ArgumentParser, whole: bool) -> list[str]:
     """What is wrong with one command line; `whole`: it must parse, unless parts of it are left out (...)."""
     rest = re.sub(r"\s(#.*|\s+\(.*\))$", "", rest.replace("\\", ""))
+    if verb == "launch" and " -- " in rest:
+        own, _, train = rest.partition(" -- ")
+        trainer = importlib.import_module("launch.train")._parser()
+        return problems(verb, own, parser, whole) + problems("train", f" {train}", trainer, whole)
     found = []
     for flag in FLAG.findall(rest):
         if flag.startswith("--config."):

@@ -10,10 +10,10 @@ AUDIO_TO_MOTION = {
     "seeds": (0, 1, 2, 3, 4),
     "evaluate": {"split": "validation", "steps": 8},
     "metrics": (
-        {"key": "rows.model.subtracted.mean", "label": "mouth opening, r after subtracting the mean curve"},
-        {"key": "rows.model.raw.mean", "label": "mouth opening, raw r"},
-        {"key": "validation.motion", "label": "held-out loss, motion", "better": "lower"},
-        {"key": "validation.audio", "label": "held-out loss, audio", "better": "lower"},
+        {"key": "rows.model.subtracted.mean", "label": "mouth r, mean curve subtracted"},
+        {"key": "rows.model.raw.mean", "label": "mouth r, raw"},
+        {"key": "validation.motion", "label": "motion loss", "better": "lower"},
+        {"key": "validation.audio", "label": "audio loss", "better": "lower"},
     ),
 }
 

@@ -103,10 +103,11 @@ def runs_csv(cells: Sequence[Cell]) -> str:
 
 def table_text(sweep: Sweep, lines: Sequence[Line]) -> str:
     """The table for a terminal."""
-    head = ["", "seeds"] + [word for m in sweep.metrics for word in (m.name, f"minus {sweep.compared_with}")]
+    head = ["", "seeds"] + [word for m in sweep.metrics for word in (m.name, "difference")]
     body = [[line.row, f"{line.finished}/{len(line.cells)}", *map(shown, _both(sweep, line))] for line in lines]
     widths = [max(map(len, column)) for column in zip(head, *body)]
-    return "\n".join("  ".join(f"{word:<{width}}" for word, width in zip(row, widths)).rstrip() for row in (head, *body))
+    rows = ["  ".join(f"{word:<{width}}" for word, width in zip(row, widths)).rstrip() for row in (head, *body)]
+    return "\n".join([*rows, f"(mean over seeds [95 % t interval]; differences from {sweep.compared_with!r}, seed by seed)"])
 
 
 def shown(value: Interval | None) -> str:
@@ -130,10 +131,11 @@ def _training(workdir: Path) -> dict[str, float]:
 
 
 def _evaluation(folder: Path) -> dict[str, float]:
-    """All numbers in the JSON files that `jamflow evaluate` wrote, by their dotted path. Lists are no figures."""
+    """All numbers in the JSON that `jamflow evaluate` wrote, by their dotted path; of several files after the file's name."""
+    files = sorted(folder.glob("*.json"))
     found = {}
-    for path in sorted(folder.glob("*.json")):
-        found |= _flat(json.loads(path.read_text(encoding="utf-8")))
+    for path in files:
+        found |= _flat(json.loads(path.read_text(encoding="utf-8")), path.stem if len(files) > 1 else "")
     return found
 
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from launch.sweeps import execute, plan
+from launch.sweeps import execute, local, plan, results, states
 
 JAMFLOW = """
 import json, os, pathlib, sys, time
@@ -23,7 +23,7 @@ if verb == 'train':
         log.write_text(json.dumps({'step': 2, 'split': 'train', 'loss': 1.0}) + '\\n')
         import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         (here / 'begun').touch(); time.sleep(60)
-    log.write_text(json.dumps({'step': 5, 'split': 'train', 'loss': float(rate)}) + '\\n')
+    log.write_text(json.dumps({'step': 5, 'split': 'train', 'loss': float(rate), 'audio': 1.0}) + '\\n')
 else:
     work = pathlib.Path(value('--model')); out = pathlib.Path(value('--out')); out.mkdir(parents=True)
     rate, seed = float((work / 'rate').read_text()), int((work / 'seed').read_text())
@@ -61,3 +61,11 @@ def file(tmp_path):
 @pytest.fixture
 def sweep(file):
     return plan.read(str(file))
+
+
+@pytest.fixture
+def done(sweep, jamflow, tmp_path):
+    """All its cells, run with the stand-in."""
+    runs = plan.plan(sweep)
+    local.run_all(runs, tmp_path / "out", 3)
+    return results.collect(sweep, runs, states.settled(tmp_path / "out", runs), tmp_path / "out")

@@ -5,19 +5,10 @@ import io
 
 import pytest
 
-from launch.sweeps import local, results, states
-from launch.sweeps.page import page
-from launch.sweeps.plan import plan
+from launch.sweeps import results
 
 
-@pytest.fixture
-def done(sweep, jamflow, tmp_path):
-    runs = plan(sweep)
-    local.run_all(runs, tmp_path / "out", 3)
-    return results.collect(sweep, runs, states.settled(tmp_path / "out", runs), tmp_path / "out")
-
-
-def test_table(sweep, done, tmp_path):
+def test_table(sweep, done):
     lines = results.table(sweep, done)
     assert [line.row for line in lines] == ["high", "low 9", "low", "bad"]  # the best first, those without a figure last
     high, low = lines[0], lines[2]
@@ -37,11 +28,14 @@ def test_table(sweep, done, tmp_path):
     assert len(rows) == 8 and {row["state"] for row in rows if row["row"] == "bad"} == {"failed"}
     assert float(rows[1]["rows.model.r"]) == pytest.approx(0.1 + 0.09) and "curves" not in rows[0]
 
-    text = page(sweep, done, lines, tmp_path / "out", "jamflow sweep rates")
-    assert text.index("high<small>optim.lr=0.3") < text.index("low 9<small>") and "the gradient was not finite" in text
-    assert "src=" not in text and "href=" not in text  # all of it is in the file
-
 
 def test_a_figure_that_no_run_has_is_told(sweep, done):
     cells = [dataclasses.replace(cell, figures={"train.loss": 1.0}) for cell in done]
     assert results.missing(sweep, cells) == ["rows.model.r"]
+
+
+def test_figures_of_several_files_do_not_mix(tmp_path):
+    (tmp_path / "a.json").write_text('{"r": {"mean": 1, "name": "x", "sure": true}, "curves": [1]}')
+    assert results._evaluation(tmp_path) == {"r.mean": 1.0}
+    (tmp_path / "b.json").write_text('{"r": {"mean": 2}}')
+    assert results._evaluation(tmp_path) == {"a.r.mean": 1.0, "b.r.mean": 2.0}
