@@ -14,7 +14,7 @@ from jaxtyping import Float
 from data_pipelines.prepare.manifest import Entry
 from data_pipelines.prepare.report import Rejected, missing
 from data_pipelines.prepare.video_reader import ENDINGS
-from data_pipelines.prepare.whole import check_end, check_header, stated_seconds
+from data_pipelines.prepare.whole import check_end, check_header, check_tail, stated_seconds
 from data_pipelines.remote import fetched
 from jamflow_jax.timeline import MOTION_FPS
 
@@ -94,6 +94,8 @@ def _blocks(path: Path, start: float, end: float | None) -> Iterator[tuple[np.nd
                     left, begun = left - len(block), True
                     yield block.mean(1), file.samplerate
                 check_end(path, file.tell() / file.samplerate, file.frames / file.samplerate, end)
+                if file.tell() == file.frames:
+                    check_tail(path)
                 return
         except (soundfile.SoundFileError, RuntimeError) as error:
             if begun:
@@ -119,6 +121,7 @@ def _blocks(path: Path, start: float, end: float | None) -> Iterator[tuple[np.nd
                         yield samples_N[skip:], rate
                 if end is not None and position >= end * rate:
                     return
+            check_tail(path)
             if position is not None:
                 check_end(path, position / rate, stated_seconds(container, stream), end)
     except Rejected:
