@@ -7,7 +7,7 @@ from jaxtyping import Float32
 
 from data_pipelines.prepare.report import Rejected, missing
 from data_pipelines.prepare.video_reader import ENDINGS
-from data_pipelines.prepare.whole import check_end, check_header, check_tail, stated_seconds
+from data_pipelines.prepare.whole import check_end, check_header, check_tail, decoded, stated_seconds
 from jamflow_jax.timeline import SAMPLE_RATE
 
 MIN_RATE, MAX_RATE = 4_000, 768_000  # Hz
@@ -106,7 +106,7 @@ def _decode_av(path: Path, start: float, end: float | None) -> tuple[np.ndarray,
         resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
         first, last = round(start * rate), None if end is None else round(end * rate)
         parts, position = [], None
-        for frame in container.decode(stream):
+        for frame in decoded(path, container, stream):
             if frame.pts is not None:
                 at = round((frame.pts * Fraction(frame.time_base) - origin) * rate)
                 if position is None or abs(at - position) > HOLE * rate:
@@ -119,8 +119,6 @@ def _decode_av(path: Path, start: float, end: float | None) -> tuple[np.ndarray,
                 position += len(samples_NC)
             if last is not None and position >= last:
                 break
-        else:
-            check_tail(path)
     if not parts:
         return np.zeros((0, 1), np.float32), rate
     check_end(path, position / rate, stated, end)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from data_pipelines.prepare.manifest import Entry
 from data_pipelines.prepare.report import Rejected, missing
 from data_pipelines.prepare.video_reader import ENDINGS
-from data_pipelines.prepare.whole import check_end, check_header, check_tail, stated_seconds
+from data_pipelines.prepare.whole import check_end, check_header, check_tail, decoded, stated_seconds
 from data_pipelines.remote import fetched
 from jamflow_jax.timeline import MOTION_FPS
 
@@ -110,7 +110,7 @@ def _blocks(path: Path, start: float, end: float | None) -> Iterator[tuple[np.nd
             origin = (stream.start_time or 0) * stream.time_base
             if start > 1:
                 container.seek(int((start - 1 + origin) / stream.time_base), stream=stream)
-            for frame in container.decode(stream):
+            for frame in decoded(path, container, stream):
                 if position is None:
                     position = round(((frame.time or 0.0) - float(origin)) * rate)
                 for piece in resampler.resample(frame):
@@ -121,7 +121,6 @@ def _blocks(path: Path, start: float, end: float | None) -> Iterator[tuple[np.nd
                         yield samples_N[skip:], rate
                 if end is not None and position >= end * rate:
                     return
-            check_tail(path)
             if position is not None:
                 check_end(path, position / rate, stated_seconds(container, stream), end)
     except Rejected:

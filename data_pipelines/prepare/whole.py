@@ -2,10 +2,12 @@
 
 Headers that are written before the length is known (pipes, live streams) hold 0 or a number next to 2^31 or 2^32: they say nothing.
 So do formats whose length FFmpeg estimates from the bit rate. Ogg and MPEG streams state no length; there a file is whole that ends
-where a page or packet ends. A copy that was cut exactly there is taken for a shorter recording.
+where a page or packet ends, and whose last MPEG layer 2 or AC-3 frame is no smaller than the others. A copy that was cut exactly
+there is taken for a shorter recording.
 """
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from data_pipelines.prepare.report import Rejected
@@ -14,6 +16,7 @@ EARLY_END = 0.5  # seconds of its stated length that a recording may lack
 UNKNOWN = 2**63 - 1  # samples that libsndfile says where the header says 0
 STREAMED = 0x7FFF_F000  # bytes from which on a length is a placeholder
 STATING = ("mov", "matroska", "flac")  # FFmpeg's names of containers that state how long a stream is
+CONSTANT = ("mp2", "ac3")  # codecs whose frames are of one size, give or take padding
 TAIL = 1 << 17  # bytes of a file in which a page or packet begins
 _PACKET = re.compile(rb"\x00\x00\x01[\xbd-\xef](..)", re.DOTALL)
 _DATA = re.compile(r"(?:data|SSND|Data Size) *: (\d+) \(should be (\d+)\)")  # libsndfile's log, of .wav, .aiff and .au
@@ -62,6 +65,19 @@ def tagged_seconds(text: str) -> float | None:
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     except ValueError:
         return None
+
+
+def decoded(path: Path, container, stream) -> Iterator:
+    """The frames of an opened PyAV sound stream. Raises Rejected after the last one, when it, or what holds it, is cut off."""
+    sizes: list[int] = []
+    for packet in container.demux(stream):
+        if packet.size:
+            sizes.append(packet.size)
+        yield from packet.decode()
+    constant = container.format.name in ("mpeg", "mpegts") and stream.codec_context.name in CONSTANT
+    if constant and sizes and sizes[-1] < min(sizes[:-1], default=0):
+        raise Rejected("truncated audio", f"{path}: it breaks off in the middle of a packet")
+    check_tail(path)
 
 
 def check_tail(path: Path, reason: str = "truncated audio") -> None:

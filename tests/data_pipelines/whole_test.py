@@ -1,6 +1,7 @@
 """Whole files are read, halves are told, in every container that says, or shows, where it ends."""
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -56,3 +57,20 @@ def test_streams_that_break_off(tmp_path, ending, packet):
         path.write_bytes((head + 300 * packet)[:-missing])
         with pytest.raises(Rejected, match="it breaks off in the middle of a packet"):
             check_tail(path)
+
+
+def test_a_stream_that_breaks_off_between_packets(noise, tmp_path):
+    path = tmp_path / "a.mpg"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mp2", rate=48_000, layout="mono")
+        for samples_N in np.round(32_767 * noise).astype(np.int16).reshape(-1, 1_152 // 2)[:124].reshape(-1, 1_152):
+            frame = av.AudioFrame.from_ndarray(samples_N[None], format="s16", layout="mono")
+            frame.rate = 48_000
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    whole = path.read_bytes()
+    assert len(read_audio(path)[0]) > 30_000
+    for packets in range(2, len(whole) // 2_048):
+        path.write_bytes(whole[: 2_048 * packets])
+        with pytest.raises(Rejected, match="it breaks off in the middle of a packet"):
+            read_audio(path)
