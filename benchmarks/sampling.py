@@ -148,6 +148,9 @@ def against(o: argparse.Namespace) -> int:
                         row.setdefault(dtype, []).append(spent)
                         if dtype == "float32" and turn:
                             difference = np.abs(result.mel - theirs["mel"]).max()
+                    if turn:  # a busy machine may stop us: what is known so far
+                        said = {name: turns[-1] for name, turns in row.items()}
+                        print(f"{seconds:g} s, {steps} evaluations, round {turn}: {said}", file=sys.stderr, flush=True)
                 best = {name: [min(turn[clock] for turn in turns[1:]) for clock in ("wall", "cpu")] for name, turns in row.items()}
                 f5, f32, b16 = best["F5-TTS"], best["float32"], best.get("bfloat16", [np.nan] * 2)
                 print(f"| {seconds:g} s | {steps} | {f5[0]:.1f} | {f5[1]:.1f} | {f32[0]:.1f} | {f32[1]:.1f} | {f5[0] / f32[0]:.2f} "

@@ -6,6 +6,7 @@ so `gs:/bucket/x` is read as the same address; a relative folder called `gs:` is
 
     fetched(path)          a copy that is gone afterwards, for one clip
     opened(directory)      a data set: its small files are copied at once, a shard when its first record is read; kept
+    write(address, bytes)  one small file
     put(folder, address)   a finished data set, dataset.json last: without it there is none
 
 Needs the package of the scheme (gcsfs, s3fs, ...), which says so itself. Copies lie below $JAMFLOW_HOME, else ~/.cache/jamflow.
@@ -114,6 +115,16 @@ def put(folder: Path, at: str) -> None:
     except Exception as error:  # of the store: each has its own
         raise InputError(f"{at}: cannot be written: {' '.join(str(error).split())[:200]}; it is whole in {folder}") from None
     shutil.rmtree(folder)
+
+
+def write(at: str, content: bytes) -> None:
+    """One small file. Raises InputError."""
+    system, name = _system(at)
+    try:
+        system.makedirs(name.rsplit("/", 1)[0], exist_ok=True)
+        system.pipe_file(name, content)
+    except Exception as error:  # of the store: each has its own
+        raise InputError(f"{at}: cannot be written: {' '.join(str(error).split())[:200]}") from None
 
 
 def _place(kind: str, at: str) -> Path:

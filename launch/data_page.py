@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipelines import remote
 from data_pipelines.dataset import DataSet
 from data_pipelines.index import FLAGS, SPLITS
 from jamflow_jax.errors import InputError
@@ -21,10 +22,10 @@ MOST = 12  # speakers, reasons' examples, dimensions
 COUNTED = 1_000_000  # clips that the histogram and the speakers are counted over
 
 
-def write_data_page(directory: str | Path, out: str | Path | None = None) -> Path:
-    """Writes the page of a data set (by default its report.html); returns where. Raises InputError."""
+def write_data_page(directory: str | Path, out: str | Path | None = None) -> str:
+    """Writes the page of a data set (by default its report.html, at an address too); returns where. Raises InputError."""
     data = DataSet(directory)
-    out = Path(out or Path(directory) / "report.html")
+    out = str(out or (f"{data.address}/report.html" if data.address else Path(directory) / "report.html"))
     parts = (_head(data), _splits(data), _lengths(data), _speakers(data), _left_out(data), _motion(data), _clips(data))
     frame = string.Template((HERE / "report.html").read_text(encoding="utf-8"))
     text = frame.substitute(
@@ -32,7 +33,10 @@ def write_data_page(directory: str | Path, out: str | Path | None = None) -> Pat
         body="\n".join(filter(None, parts)),
         footer=f"Made by <code>jamflow data inspect</code>, jamflow-jax {escape(installed_version())}. This one file is all of it.",
     )  # fmt: skip
-    write_text(out, text)
+    if at := remote.address(out):
+        remote.write(at, text.encode())
+    else:
+        write_text(Path(out), text)
     return out
 
 
@@ -52,7 +56,8 @@ def facts(data: DataSet) -> dict:
 
 def _report(data: DataSet) -> dict:
     try:
-        return json.loads((data.path / "report.json").read_text(encoding="utf-8"))
+        path = remote.fetch(data.address, data.path, "report.json") if data.address else data.path / "report.json"
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 

@@ -34,7 +34,6 @@ def main(argv: list[str]) -> int:
     from data_pipelines.prepare.report import Report
     from data_pipelines.prepare.run import prepare
     from data_pipelines.prepare.sources import rows
-    from data_pipelines.remote import address
     from jamflow_jax.errors import ConfigError, InputError
     from launch.data_page import write_data_page
 
@@ -76,8 +75,7 @@ def main(argv: list[str]) -> int:
         raise InputError(f"{args.source}: no usable clip, nothing was written")
     path = shlex.quote(args.out)
     print(f"{args.out}: ready; jamflow train --config configs/base.py --config.data.path={path} --workdir runs/first")
-    if not address(args.out):
-        write_data_page(args.out)
+    write_data_page(args.out)
     return report.exit_code
 
 

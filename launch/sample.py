@@ -265,7 +265,7 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--grid", choices=("uniform", "sway", "epss"), default="sway", help="times of the steps")
     parser.add_argument("--sway", type=float, default=-1.0, help="coefficient of the sway and epss grids (default %(default)s)")
     parser.add_argument("--guidance", default="2", metavar="G", help="one scale, or text=2,audio=2,motion=2,rest=2 (default 2)")
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="requests computed at once (default %(default)s)")
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="requests at once on each device (default %(default)s)")
     parser.add_argument("--raw", action="store_true", help="the trained parameters instead of their average (EMA)")
     parser.add_argument("--step", type=int, metavar="N", help="this checkpoint instead of the newest")
 

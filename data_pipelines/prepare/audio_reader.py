@@ -7,7 +7,7 @@ from jaxtyping import Float32
 
 from data_pipelines.prepare.report import Rejected, missing
 from data_pipelines.prepare.video_reader import ENDINGS
-from data_pipelines.prepare.whole import check_end, check_header, stated_seconds
+from data_pipelines.prepare.whole import check_end, check_header, check_tail, decoded, stated_seconds
 from jamflow_jax.timeline import SAMPLE_RATE
 
 MIN_RATE, MAX_RATE = 4_000, 768_000  # Hz
@@ -26,7 +26,8 @@ def read_audio(
       limit: seconds; a longer part is decoded half a second beyond it, so that the caller sees it was longer.
 
     Raises:
-      Rejected: no such file, no sound in it, no samples, samples that are not finite, sound that ends before its header says.
+      Rejected: no such file, no sound in it, no samples, samples that are not finite, a FLAC frame that is damaged, sound that ends
+        before its header says or in the middle of a packet.
     """
     path = Path(path)
     if not path.is_file():
@@ -61,7 +62,7 @@ def _decode(path: Path, start: float, end: float | None) -> tuple[np.ndarray, in
     """Samples [N, channels] float32 and their rate."""
     import soundfile
 
-    reason = "no sound in this video"
+    reason, checked = "no sound in this video", False
     try:
         if path.suffix.lower() in ENDINGS:  # libsndfile finds MPEG audio where there is none
             raise soundfile.SoundFileError(reason)
@@ -69,14 +70,19 @@ def _decode(path: Path, start: float, end: float | None) -> tuple[np.ndarray, in
             first = min(round(start * file.samplerate), file.frames)
             last = file.frames if end is None else min(round(end * file.samplerate), file.frames)
             check_header(path, file, end)
+            checked = file.format == "FLAC"  # every frame of it, by a CRC that FFmpeg does not look at
             file.seek(first)
             samples_NC = file.read(max(0, last - first), dtype="float32", always_2d=True)
             check_end(path, (first + len(samples_NC)) / file.samplerate, last / file.samplerate)
+            if last == file.frames:
+                check_tail(path)
             return samples_NC, file.samplerate
     except Rejected:
         raise
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         reason = getattr(error, "error_string", str(error))
+        if checked:
+            raise Rejected("damaged audio", f"{path}: its sound is damaged ({reason.rstrip('.')})") from None
     try:
         return _decode_av(path, start, end)
     except Rejected:
@@ -100,7 +106,7 @@ def _decode_av(path: Path, start: float, end: float | None) -> tuple[np.ndarray,
         resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=rate)
         first, last = round(start * rate), None if end is None else round(end * rate)
         parts, position = [], None
-        for frame in container.decode(stream):
+        for frame in decoded(path, container, stream):
             if frame.pts is not None:
                 at = round((frame.pts * Fraction(frame.time_base) - origin) * rate)
                 if position is None or abs(at - position) > HOLE * rate:

@@ -7,6 +7,8 @@ completion.
 """
 import contextlib
 import dataclasses
+import errno
+import fcntl
 import hashlib
 import itertools
 import json
@@ -31,6 +33,7 @@ from jamflow_jax.text.tokenizer import Tokenizer
 __all__ = ["SHARD_EXAMPLES", "Checks", "Example", "build", "assemble", "directory"]
 
 SHARD_EXAMPLES = 1024
+LOCK = "lock"  # file in the hidden directory
 SPEAKERS = 1000  # that report.json lists
 BESIDE = ("index.npz", "vocab.txt", "statistics.json")  # files whose checksums stand in dataset.json beside the shards
 POLICIES = ("off", "note", "reject")
@@ -94,35 +97,82 @@ def build(
 def directory(out: str | Path, overwrite: bool, keep: bool = False) -> Iterator[Path]:
     """A hidden directory (with `shards/`) that becomes `out` if the block ends well with a dataset.json in it.
 
-    With `keep`, what an earlier block left is there when the block begins, and stays when it fails.
+    With `keep`, what an earlier block left is there when the block begins, and stays when it fails. Raises InputError when `out`
+    is there already, is being written by another process, or cannot be written.
     """
     out = Path(out).absolute()
+    _refuse(out, overwrite)
+    partial = out.with_name(f".{out.name}.partial")
+    with contextlib.ExitStack() as held:
+        ended = False
+        try:
+            held.enter_context(_alone(partial, out))
+            _refuse(out, overwrite)  # another may have finished just now
+            if not keep:
+                _clear(partial)  # of a run that was killed
+            (partial / "shards").mkdir(exist_ok=True)
+            held.callback(lambda: ended or not keep and shutil.rmtree(partial, ignore_errors=True))
+            yield partial
+            ended = True
+            if (partial / "dataset.json").exists():
+                shutil.rmtree(partial / DONE, ignore_errors=True)
+                (partial / LOCK).unlink()
+                old = out.with_name(f".{out.name}.old")
+                if out.exists():
+                    os.replace(out, old)
+                os.replace(partial, out)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                shutil.rmtree(partial, ignore_errors=True)
+        except OSError as error:
+            more = "; what is finished is kept, the same command goes on from it" if keep else ""
+            raise InputError(f"{out}: cannot be written: {error.strerror or error}{more}") from error
+
+
+def _refuse(out: Path, overwrite: bool) -> None:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         if not (out / "dataset.json").exists():
             raise InputError(f"{out}: is there and is no data set; choose another --out")
         if not overwrite:
             raise InputError(f"{out}: there is a data set already; choose another --out or give --overwrite")
-    partial = out.with_name(f".{out.name}.partial")
-    ended = False
-    try:
-        if not keep:
-            shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
-        (partial / "shards").mkdir(parents=True, exist_ok=True)
-        yield partial
-        ended = True
-        if (partial / "dataset.json").exists():
-            shutil.rmtree(partial / DONE, ignore_errors=True)
-            old = out.with_name(f".{out.name}.old")
-            if out.exists():
-                os.replace(out, old)
-            os.replace(partial, out)
-            shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        more = "; what is finished is kept, the same command goes on from it" if keep else ""
-        raise InputError(f"{out}: cannot be written: {error.strerror or error}{more}") from error
-    finally:
-        if ended or not keep:
-            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def _alone(partial: Path, out: Path) -> Iterator[None]:
+    """Makes `partial` and holds its lock, one of the system's, which ends with its process however that ends.
+
+    Only who began a preparation holds it: workers, and machines of a Beam runner, need none.
+    """
+    while True:
+        partial.mkdir(parents=True, exist_ok=True)
+        try:
+            file = open(partial / LOCK, "a")
+        except FileNotFoundError:  # the other one has finished and taken the folder away
+            continue
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                said = "another jamflow prepare is writing it; wait until it has ended, or choose another --out"
+                raise InputError(f"{out}: {said}") from None
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # a file system without locks
+                    raise
+            try:
+                mine = os.path.samestat(os.fstat(file.fileno()), os.stat(partial / LOCK))
+            except FileNotFoundError:
+                mine = False
+            if mine:
+                yield
+                return
 
 
 def assemble(

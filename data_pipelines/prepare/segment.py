@@ -14,7 +14,7 @@ from jaxtyping import Float
 from data_pipelines.prepare.manifest import Entry
 from data_pipelines.prepare.report import Rejected, missing
 from data_pipelines.prepare.video_reader import ENDINGS
-from data_pipelines.prepare.whole import check_end, check_header, stated_seconds
+from data_pipelines.prepare.whole import check_end, check_header, check_tail, decoded, stated_seconds
 from data_pipelines.remote import fetched
 from jamflow_jax.timeline import MOTION_FPS
 
@@ -94,6 +94,8 @@ def _blocks(path: Path, start: float, end: float | None) -> Iterator[tuple[np.nd
                     left, begun = left - len(block), True
                     yield block.mean(1), file.samplerate
                 check_end(path, file.tell() / file.samplerate, file.frames / file.samplerate, end)
+                if file.tell() == file.frames:
+                    check_tail(path)
                 return
         except (soundfile.SoundFileError, RuntimeError) as error:
             if begun:
@@ -108,7 +110,7 @@ def _blocks(path: Path, start: float, end: float | None) -> Iterator[tuple[np.nd
             origin = (stream.start_time or 0) * stream.time_base
             if start > 1:
                 container.seek(int((start - 1 + origin) / stream.time_base), stream=stream)
-            for frame in container.decode(stream):
+            for frame in decoded(path, container, stream):
                 if position is None:
                     position = round(((frame.time or 0.0) - float(origin)) * rate)
                 for piece in resampler.resample(frame):

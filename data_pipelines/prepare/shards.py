@@ -17,6 +17,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from jamflow_jax.timeline import HOP, SAMPLE_RATE, mel_frames, mel_frames_of_mot
 
 SLACK = 2  # motion frames (80 ms)
 KEEPS_TEXT = 0.5  # seconds of sound that may be cut off under its text: a pause at the end
+FASTEST = 40  # characters a second; people reach 25
 TIMED = ("words", "phonemes")  # of `extra`
 MIN_SAMPLES = 1_024  # one window of the mel
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room left on our own disk
@@ -115,7 +117,8 @@ def write_shard(
     """
     shard = Shard(number)
     names = {column: f"{column}-{number:05d}.array_record" for column in ("data", "audio", "speech")}
-    partial = {column: directory / f"{name}.partial" for column, name in names.items()}
+    mark = secrets.token_hex(4)  # a worker that outlives its killed parent, or a bundle that a runner tries twice, writes its own
+    partial = {column: directory / f"{name}.{mark}.partial" for column, name in names.items()}
     try:
         writers = {column: ArrayRecordWriter(str(path), WRITER) for column, path in partial.items()}
         used = set()
@@ -211,6 +214,8 @@ def encode(example: Example, settings: Settings) -> tuple[Record, np.ndarray | N
         text, extra = None, {name: value for name, value in extra.items() if name not in TIMED}
     if text and settings.tokenizer and (unknown := settings.tokenizer.unknown(text)):
         notes.append(f"outside the vocabulary: {' '.join(sorted(unknown))} (read as id 0)")
+    if text and audio is not None:
+        _check_text(example.id, text, length, settings.tokenizer, notes)
     mel = None
     if audio is not None:
         if (peak := float(np.abs(audio).max())) > 1.0:
@@ -247,6 +252,16 @@ def _check(example: Example, space: MotionSpace) -> None:
         frames = motion_frames(mel_frames(len(audio))) if audio is not None else len(motion)
         if abs(len(speech) - frames) > SLACK:
             raise Rejected("bad speech features", f"{name}: {len(speech)} frames of speech features for {frames} of motion")
+
+
+def _check_text(name: str, text: str, length: int, tokenizer: Tokenizer | None, notes: list[str]) -> None:
+    """Text is read one token a mel frame: what is longer would be cut off, and belongs to other sound."""
+    tokens, rate = len(tokenizer.encode(text)) if tokenizer else len(text), len(text) / (length * HOP / SAMPLE_RATE)
+    if tokens > length:
+        wrong = f"{tokens} tokens of text for {length} mel frames ({rate:.0f} characters a second)"
+        raise Rejected("odd transcript", f"{name}: {wrong}; it is not what is said there")
+    if rate > FASTEST:
+        notes.append(f"fast text: {rate:.0f} characters a second, where people reach 25")
 
 
 def _common_length(length: int, have: int, notes: list[str]) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from data_pipelines.dataset import DataSet
 from data_pipelines.index import SPEECH, Index
 from data_pipelines.prepare.build import sha256
+from data_pipelines.remote import fetched
 from jamflow_jax.errors import InputError
 
 
@@ -30,10 +31,11 @@ def verify(directory: str | Path, decode: bool = True) -> Result:
     stated = {f"shards/{name}": digest for name, digest in data.meta["files"].items()} | data.meta.get("checksums", {})
     bad = set()
     for name, digest in stated.items():
-        path = data.path / name
+        path = Path(f"{data.address}/{name}") if data.address else data.path / name
         try:
-            result.bytes += path.stat().st_size
-            found = sha256(path)
+            with fetched(path) as here:  # what lies at the address, not the copy that is kept of it
+                result.bytes += here.stat().st_size
+                found = sha256(here)
         except OSError as error:
             result.damage.append(f"{path}: {error.strerror}")
             bad.add(name)

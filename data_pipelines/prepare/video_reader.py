@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipelines.prepare.report import Rejected, missing
+from data_pipelines.prepare.whole import EARLY_END, check_tail, tagged_seconds
 
 ENDINGS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv")
 LONG_SIDE = 1280  # pixels; face trackers look at a few hundred
-EARLY_END = 0.5  # seconds of its stated length that a video may lack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,11 @@ def probe(path: Path) -> Video:
         if origin is None:
             origin = _first_time(stream) or Fraction(0)
         rate, base = stream.average_rate, stream.time_base
-        seconds = float(stream.duration * base) if stream.duration and base else tagged_seconds(stream.metadata.get("DURATION", ""))
+        if container.format.name == "avi":  # its duration is what is there
+            seconds = float(stream.frames * base) or None
+        else:
+            tagged = tagged_seconds(stream.metadata.get("DURATION", ""))
+            seconds = float(stream.duration * base) if stream.duration and base else tagged
         return Video(path, Fraction(rate) if rate else None, seconds, sound is not None, origin)
 
 
@@ -76,6 +80,7 @@ def frames(video: Video, start: float = 0.0, end: float | None = None) -> Iterat
                 return
     if before is not None:
         yield before[0], _picture(before[1], aspect)
+    check_tail(video.path, "truncated video")
     if last is None:
         raise Rejected("damaged video", f"{video.path}: not one frame of it can be decoded")
     wanted = video.seconds if high is None or video.seconds is None else min(float(high), video.seconds)
@@ -109,15 +114,6 @@ def _picture(frame, aspect: float) -> np.ndarray:
     picture = frame.to_ndarray(format="rgb24", **size)
     turns = round(frame.rotation / 90) % 4  # degrees to turn counter-clockwise for an upright picture
     return np.ascontiguousarray(np.rot90(picture, turns))
-
-
-def tagged_seconds(text: str) -> float | None:
-    """Seconds of Matroska's "00:01:02.500000000"."""
-    try:
-        hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except ValueError:
-        return None
 
 
 def _first_time(stream) -> Fraction | None:

@@ -265,6 +265,16 @@ def test_characters_outside_the_vocabulary_are_said(folder):
     assert "outside the vocabulary: 1 (first a: c é" in report.summary()
 
 
+def test_text_that_its_sound_cannot_hold(folder):
+    for name, letters in (("fast", 30), ("far", 100)):
+        folder.add(audio=folder.sound(f"{name}.wav", tone(0.6)), text="a" * letters)
+    report = folder.prepare()
+    assert [(note["id"], note["note"]) for note in report.notes] == [
+        ("fast", "fast text: 49 characters a second, where people reach 25")]  # fmt: skip
+    rejection = only_rejection(report)
+    assert rejection["reason"] == "odd transcript" and "far: 100 tokens of text for 57 mel frames" in rejection["message"]
+
+
 def test_lengths_are_brought_together(folder, clip):
     def frames_after(motion: int, seconds: float) -> tuple[int, int, list[str]]:
         example = clip(0, seconds)

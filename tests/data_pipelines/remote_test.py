@@ -12,6 +12,8 @@ from data_pipelines.prepare.run import prepare
 from data_pipelines.prepare.sources import detect
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion import space
+from launch.data import main as data_command
+from launch.prepare import main as prepare_command
 
 LIPS = space.get("lips")
 
@@ -46,6 +48,17 @@ def test_a_data_set_is_prepared_from_and_into_a_store(store, tmp_path):
     assert local.accepted == 2 and DataSet(tmp_path / "set").meta["fingerprint"] == data.meta["fingerprint"]
     prepare("memory://bucket/m.jsonl", "memory://bucket/sets/one", LIPS, keep_audio=False, overwrite=True)
     assert DataSet("memory://bucket/sets/one").audio(0) is None and not list((tmp_path / "home").rglob("*.partial"))
+
+
+def test_the_page_of_a_data_set_lies_beside_it(store, tmp_path):
+    options = ["--out", "memory://bucket/sets/page", "--space", "lips", "--workers", "1"]
+    assert prepare_command(["memory://bucket/m.jsonl", *options]) == 3
+    page = store.cat("/bucket/sets/page/report.html").decode()
+    assert "bucket/c.wav: No such file" in page and "data:image/png" in page
+    assert data_command(["inspect", "memory://bucket/sets/page"]) == 0
+    assert data_command(["verify", "memory://bucket/sets/page"]) == 0
+    store.pipe_file("/bucket/sets/page/shards/audio-00000.array_record", b"rot")
+    assert data_command(["verify", "--fast", "memory://bucket/sets/page"]) == 3
 
 
 def test_a_store_that_fails_keeps_what_is_finished(store, tmp_path, monkeypatch):

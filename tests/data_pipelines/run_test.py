@@ -66,7 +66,7 @@ def test_killed_and_run_again_gives_the_same_bytes(sounds, whole, tmp_path, monk
     out, partial = tmp_path / "set", tmp_path / ".set.partial"
     process = subprocess.Popen([sys.executable, "-c", SLOW, str(sounds), str(out)])
     deadline = time.monotonic() + 60
-    while not (partial / "done" / "00001.json").exists() or not (partial / "shards/data-00002.array_record.partial").exists():
+    while not (partial / "done/00001.json").exists() or not any(partial.glob("shards/data-00002.array_record.*.partial")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
@@ -142,6 +142,21 @@ def test_a_full_disk_is_not_the_fault_of_a_clip(videos, tmp_path, monkeypatch):
     monkeypatch.setattr("data_pipelines.prepare.extractors._keep", full)
     with pytest.raises(InputError, match="cannot be written: No space left"):
         prepare(videos / "plain.mkv", tmp_path / "set", LIPS, reading=Reading(extractor=fake))
+
+
+def test_two_at_once(sounds, tmp_path, monkeypatch):
+    def second(*_):
+        with pytest.raises(InputError, match="another jamflow prepare is writing it; wait until it has ended"):
+            prepare(sounds, tmp_path / "set", LIPS, overwrite=True)
+        monkeypatch.undo()
+        return read(*_)
+
+    read = clip_reader.read_audio
+    monkeypatch.setattr(clip_reader, "read_audio", second)
+    assert prepare(sounds, tmp_path / "set", LIPS).accepted == 7
+    assert [path.name for path in tmp_path.iterdir()] == ["set"] and not (tmp_path / "set" / "lock").exists()
+    with pytest.raises(InputError, match="there is a data set already"):
+        prepare(sounds, tmp_path / "set", LIPS)
 
 
 @pytest.mark.parametrize("policy, accepted", [("note", 3), ("reject", 2)])

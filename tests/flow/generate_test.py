@@ -203,6 +203,18 @@ def test_what_is_worked_out_once_changes_nothing(params, together, task):
             np.testing.assert_allclose(found[made], np.asarray(values)[0, :frames][made], atol=2e-5, rtol=2e-5)
 
 
+def test_the_loop_holds_neither_text_nor_time(params):
+    """The exact GELU is the text's alone, SiLU the time's: both are there, and not where the steps are."""
+    row = check(CONFIG, Request(T, text_ids=TEXT, mel=mel(20)))
+    dropped, coefficients = guidance.table([guidance.passes(Scales.of(2.0), row.present)])
+    noise = module._noise(CONFIG, [row], [{}], 120, ("audio", "motion"))
+    arguments = params, conditions([row], 120), noise, solver.time_grid("sway", 7), dropped, coefficients
+    program = jax.make_jaxpr(lambda *arguments: module._solve_rows(CONFIG, "heun", *arguments))(*arguments)
+    (loop,) = [eqn for eqn in program.eqns if eqn.primitive.name == "scan" and eqn.params["length"] == 7]
+    for primitive in ("erf", "logistic"):
+        assert primitive in str(program) and primitive not in str(loop)
+
+
 def test_groups_are_cut_without_filler_rows():
     assert module.batches(7, 1, 16) == [(4, 1), (2, 1), (1, 1)]
     assert module.batches(40, 1, 16) == [(16, 1), (16, 1), (8, 1)]
