@@ -42,6 +42,7 @@ MEASURES = {
     ),
 }  # fmt: skip
 RENDITIONS = 2  # of a control row, for its diversity
+BANDS = 20  # that the sync probe hears, of five mel bins each: 220 weights instead of 1,100 (on GRID r = 0.83 instead of 0.84)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Scorer:
             self.notes.append(f"no sync measures: {error}")
             return
         self._mean_opening = mean_curve(openings)
-        heard = [(clip.mel_TF, y_M) for clip, y_M in zip(train, openings) if clip.mel_TF is not None]
+        heard = [(coarse(clip.mel_TF), y_M) for clip, y_M in zip(train, openings) if clip.mel_TF is not None]
         if len(heard) >= 2 and all(clip.mel_TF is not None for clip in self.truth):
             self._ear = Ridge.fit(heard)
             self.tables.append("sync")
@@ -168,7 +169,7 @@ class Scorer:
         clip, take = self.truth[i], self._take("sync", row, i)
         mel_TF = clip.mel_TF if take.mel_TF is None else take.mel_TF
         y_M = self._opening(clip.motion_MD if take.motion_MD is None else take.motion_MD)
-        p_M = self._ear.predict(mel_TF, len(y_M))
+        p_M = self._ear.predict(coarse(mel_TF), len(y_M))
         others = [self._openings(row, j) for j in self._strangers(i)]
         curve_K = sync.lag_curve(p_M, y_M)
         late = sync.offset(curve_K)
@@ -249,7 +250,7 @@ class Scorer:
     def _note(self, table: str) -> str:
         if table == "sync":
             among = min(self.tools.retrieval, len(self.truth))
-            probe = f"probe: ridge from log-mel to mouth opening, trained on {len(self.clips.train)} training clips"
+            probe = f"probe: ridge from {BANDS} log-mel bands to mouth opening, of {len(self.clips.train)} training clips"
             return f"{probe}; retrieval among {among}, chance {1 / among:.2f}"
         if table == "leakage":
             return "ridge from the rest of the face to mouth opening, trained on the training clips"
@@ -267,6 +268,11 @@ def events(clip: Held) -> tuple[list[sync.Span], sync.Span] | None:
     if clip.extra.get("phonemes"):
         return sync.bilabials_of_phonemes(clip.extra["phonemes"]), spoken
     return sync.bilabials_of_words(clip.extra["words"]), spoken
+
+
+def coarse(mel_TF: np.ndarray) -> np.ndarray:
+    """A log-mel in BANDS bands."""
+    return mel_TF.reshape(len(mel_TF), BANDS, -1).mean(2)
 
 
 def one(value: float) -> np.ndarray:

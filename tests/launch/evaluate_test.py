@@ -1,12 +1,15 @@
 """`jamflow evaluate` writes every task's tables; a model that knows the truth scores as the truth does, and the controls do not."""
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 
 import jamflow_jax.train.bundle
+from data_pipelines.dataset import Corpus
 from data_pipelines.prepare.build import Example, build
+from jamflow_jax.flow.requests import check
 from jamflow_jax.motion.space import get
 from jamflow_jax.text.tokenizer import Tokenizer
 from jamflow_jax.train.origins import Origin
@@ -28,7 +31,8 @@ def data(tmp_path_factory):
         motion[:, 3 * 3 + 1] += 0.01 * loud
         words = {"words": [[0.1, 0.5, "bob"], [0.5, 0.9, "map"]]}
         split = "test" if n < 4 else "train"
-        examples.append(Example(f"clip{n}", audio.astype(np.float32), motion.astype(np.float32), "bob map", "v", split, extra=words))
+        arrays = audio.astype(np.float32), motion.astype(np.float32)
+        examples.append(Example(f"clip{n}", *arrays, "bob map", "v", split, extra=words))
     out = tmp_path_factory.mktemp("evaluate") / "data"
     assert build(examples, out, get("liveportrait")).exit_code == 0
     return out
@@ -38,17 +42,18 @@ def data(tmp_path_factory):
 def loaded(model, monkeypatch):
     monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: model)
     monkeypatch.setattr("launch.compile_cache.use_compile_cache", lambda: None)
-    monkeypatch.setattr("launch.outputs.sound.griffin_lim", lambda mel_TF, seed: np.resize(np.sin(np.arange(99)), (len(mel_TF) - 1) * 256))
+    hum = np.sin(np.arange(99))
+    monkeypatch.setattr("launch.outputs.sound.griffin_lim", lambda mel_TF, seed: np.resize(hum, (len(mel_TF) - 1) * 256))
 
 
 def knows(data, monkeypatch):
     """Stands the truth in for a model: clip i's request has seed i."""
-    from data_pipelines.dataset import Corpus
-
     corpus = Corpus(data)
     records = [corpus.record(int(i)) for i in corpus.index.select("test")]
 
     def told(model, requests, config):
+        for made, _ in requests:
+            check(model.config.model, made)
         truth = [records[made.seed % evaluate.SAMPLE_STRIDE] for made, _ in requests]
         return [Take(r.mel.astype(np.float32) if made.want_audio else None, r.motion if made.want_motion else None)
                 for r, (made, _) in zip(truth, requests)]  # fmt: skip
@@ -60,44 +65,47 @@ def read(folder, name):
     return json.loads((folder / f"{name}-test.json").read_text())
 
 
-def test_a_model_with_random_weights_does_every_task(data, tmp_path):
-    names = ",".join(TASKS)
-    assert evaluate.main([*COMMAND, "--data", str(data), "--out", str(tmp_path), "--steps", "1", "--clips", "2", "--task", names]) == 0
-    for name, task in TASKS.items():
-        result = read(tmp_path, name)
-        assert result["clips"] == 2 and "model" in result["tables"]["motion" if "motion" in task.makes else "speech"]["rows"]
-        assert (tmp_path / f"{name}-test.html").exists() and "| model |" in (tmp_path / f"{name}-test.md").read_text()
-    four = read(tmp_path, "audio-to-motion")
-    assert set(four["rows"]) == {"model", "mean curve", "shuffled audio", "ridge"}
-    assert len(four["curves"]) == 2 and len(four["curves"][0]["model"]) == len(four["curves"][0]["truth"])
+def test_a_model_with_random_weights_dubs(data, tmp_path):
+    command = [*COMMAND, "--data", str(data), "--out", str(tmp_path), "--steps", "1", "--clips", "2", "--task", "dubbing"]
+    assert evaluate.main(command) == 0
+    rows = read(tmp_path, "dubbing")["tables"]["speech"]["rows"]
+    assert rows["model"]["mel"]["mean"] > 1 and rows["model"] != rows["model, shuffled"], "generated again, for other lips"
+    assert "| model |" in (tmp_path / "dubbing-test.md").read_text()
 
 
 def test_a_perfect_model_scores_as_the_truth(data, model, tmp_path, monkeypatch, capsys):
     foreign = dataclasses.replace(model, origins=(Origin("audio", "F5-TTS, x.pt", "CC-BY-NC-4.0"),))
     monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: foreign)
     knows(data, monkeypatch)
-    command = [*COMMAND, "--data", str(data), "--out", str(tmp_path), "--samples", "2", "--task", "audio-to-motion,motion-to-speech"]
+    tasks = [name for name in TASKS if name != "dubbing"]
+    command = [*COMMAND, "--data", str(data), "--out", str(tmp_path), "--samples", "2", "--rest", "--task", ",".join(tasks)]
     assert evaluate.main(command) == 0
     assert "  audio: weights from F5-TTS, x.pt, licence CC-BY-NC-4.0\n" in capsys.readouterr().out
+    for name in tasks:
+        table = read(tmp_path, name)["tables"]["motion" if "motion" in TASKS[name].makes else "speech"]
+        assert "model" in table["rows"] and (tmp_path / f"{name}-test.html").exists()
     result = read(tmp_path, "audio-to-motion")
+    assert set(result["rows"]) == {"model", "mean curve", "shuffled audio", "ridge"} and len(result["curves"]) == 4
     assert result["origins"][0]["licence"] == "CC-BY-NC-4.0"
     assert result["rows"]["model"]["raw"]["mean"] == pytest.approx(1) and result["rows"]["shuffled audio"]["raw"]["mean"] < 0.9
     motion, sync, leak = (result["tables"][name]["rows"] for name in ("motion", "sync", "leakage"))
     assert motion["model"]["error"]["mean"] == 0 and motion["model"]["r_minus_mean"]["mean"] == pytest.approx(1)
     assert motion["model"]["diversity"]["mean"] == 0 < motion["noised"]["diversity"]["mean"]
     for row in ("mean curve", "shifted", "shuffled", "noised", "model, shuffled"):
-        assert motion[row]["error"]["mean"] > 0.3, row
+        assert motion[row]["error"]["mean"] > 0.1, row
     assert motion["mean curve"]["jitter"]["mean"] < 1 < motion["noised"]["jitter"]["mean"]
     assert sync["model"] == sync["truth"] and sync["model"]["matched"]["mean"] > 0.8 > sync["shuffled"]["matched"]["mean"]
     assert sync["truth"]["retrieval"]["mean"] == 1 and sync["mean curve"]["retrieval"]["mean"] == 0
     assert sync["truth"]["in_step"]["mean"] == 1 and sync["shifted"]["in_step"]["mean"] < 0.5
     lag = result["lag_curves"]["shifted"]
     assert lag["seconds"][int(np.argmax([value["mean"] for value in lag["r"]]))] == 0.2
-    assert leak["truth"]["r"]["mean"] > 0.8 > leak["shuffled"]["r"]["mean"]
+    assert leak["truth"]["r"]["mean"] > leak["shuffled"]["r"]["mean"] + 0.3
     assert result["tables"]["motion"]["minus"]["shuffled"]["error"]["high"] < 0
-    assert set(result["dimensions"]["model"]) >= {"kp19.y"} and len(result["tables"]["sync"]["per_clip"]["model"]["matched"]) == 4
+    assert set(result["dimensions"]["model"]) >= {"kp19.y"}
+    assert len(result["tables"]["sync"]["per_clip"]["model"]["matched"]) == 4
     speech = read(tmp_path, "motion-to-speech")["tables"]["speech"]["rows"]
-    assert speech["model"]["mel"]["mean"] == 0 < speech["model, shuffled"]["mel"]["mean"] and speech["shuffled"]["mel_unaligned"]["mean"] > 1
+    assert speech["model"]["mel"]["mean"] == 0 < speech["model, shuffled"]["mel"]["mean"]
+    assert speech["shuffled"]["mel_unaligned"]["mean"] > 1
 
 
 def test_what_is_hidden_lies_on_the_grid():
@@ -107,8 +115,8 @@ def test_what_is_hidden_lies_on_the_grid():
 
 
 def test_baselines_need_no_model(data, tmp_path):
-    command = ["--data", str(data), "--baselines-only", "--out", str(tmp_path), "--recogniser", "none", "--shown", "1", "--clips", "2"]
-    assert evaluate.main(command) == 0
+    command = ["--data", str(data), "--baselines-only", "--out", str(tmp_path), "--recogniser", "none", "--clips", "2"]
+    assert evaluate.main([*command, "--shown", "1"]) == 0
     result = read(tmp_path, "baselines")
     assert set(result["tables"]) == {"speech", "motion", "sync", "leakage"} and result["model"] is None
     assert result["tables"]["speech"]["rows"]["truth"]["mel"]["mean"] == 0
@@ -117,11 +125,11 @@ def test_baselines_need_no_model(data, tmp_path):
 
 
 @pytest.mark.parametrize("more, code, said", [
-    (["--model", "run", "--split", "validation"], 1, "0 validation and 8 training clips .* there are: train 8, validation 0, test 4"),
+    (["--model", "run", "--split", "validation"], 1, "0 validation and 8 training clips .* train 8, validation 0, test 4"),
     (["--model", "run", "--baselines-only"], 2, "give --model RUN, or --baselines-only"),
     ([], 2, "give --model RUN"),
     (["--baselines-only"], 2, "needs --out DIR"),
-    (["--model", "run", "--task", "motion-to-speech", "--recogniser", "/no/whisper"], 1, "pocketsphinx, none, or the folder of a Whisper"),
+    (["--model", "run", "--task", "motion-to-speech", "--recogniser", "/no/whisper"], 1, "none, or the folder of a Whisper"),
     (["--model", "run", "--task", "motion-to-speech", "--embedder", "/no/wavlm"], 1, "/no/wavlm: no embedder"),
     (["--model", "run", "--syncnet", "x.model"], 2, "name a picture with --face FILE"),
     (["--model", "run", "--retrieval", "1"], 2, "--retrieval and --clips 2 or more"),
@@ -130,8 +138,6 @@ def test_mistakes_are_one_line(data, tmp_path, capsys, monkeypatch, more, code, 
     monkeypatch.chdir(tmp_path)
     assert evaluate.main(["--data", str(data), *more]) == code
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    import re
-
     assert len(errors) == 1 and re.search(said, errors[0])
 
 
