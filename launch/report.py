@@ -1,6 +1,7 @@
 """Writes the quickstart's page again from what it left: one HTML file with everything in it.
 
     jamflow report --run runs/quickstart [--out report.html]
+    jamflow report --evaluation RUN/evaluation/audio-to-motion-test.json      the page of an evaluation, from its JSON
 
 Sound, video, pictures and charts are embedded; nothing is loaded from elsewhere. Parts that are not there are left out.
 """
@@ -35,8 +36,15 @@ def main(argv: list[str]) -> int:
     """Runs the command; returns its exit code."""
     parser = Parser("report", __doc__)
     parser.add_argument("--run", default="runs/quickstart", metavar="DIR", help="what the quickstart made (default %(default)s)")
-    parser.add_argument("--out", metavar="FILE", help="default: DIR/report.html")
+    parser.add_argument("--evaluation", metavar="FILE", help="instead: what `jamflow evaluate` wrote, TASK-SPLIT.json")
+    parser.add_argument("--out", metavar="FILE", help="default: DIR/report.html, or FILE with .html for .json")
     options = parser.parse_args(argv)
+    if options.evaluation is not None:
+        from launch.evaluation.page import write_page
+
+        out = Path(options.out or Path(options.evaluation).with_suffix(".html"))
+        print(f"{out}, {write_page(options.evaluation, out) / 2**20:.1f} MB")
+        return CLEAN
     folder = Path(options.run)
     if not (folder / "model").is_dir():
         from jamflow_jax.errors import InputError
@@ -242,9 +250,9 @@ pace itself.</p>
         listen = ""
         if recording.exists() and "mel_given" in clip and not clip["mel_given"].all():
             listen = (f'<div class="listen"><span>a recording of it</span><audio controls preload="none" '
-                      f'src="{_embed(recording, "audio/wav")}"></audio></div>')  # fmt: skip
+                      f'src="{embed(recording, "audio/wav")}"></audio></div>')  # fmt: skip
         return f"""<article class="card">
-<div class="screen"><video controls playsinline preload="metadata" src="{_embed(video, "video/mp4")}"></video></div>
+<div class="screen"><video controls playsinline preload="metadata" src="{embed(video, "video/mp4")}"></video></div>
 <div class="body"><div class="head"><span class="number">{task["number"]}</span><h3>{escape(task["title"])}</h3></div>
 <p>{escape(task["story"])}</p>{words}<div class="streams">{"".join(streams)}</div>{listen}</div>
 </article>"""
@@ -331,7 +339,8 @@ def _loss_range(values: list[float], checks: list[tuple[float, float]]) -> tuple
     return min(late) - 0.06 * (max(late) - min(late)) - 1e-9, max(late) + 0.06 * (max(late) - min(late)) + 1e-9
 
 
-def _embed(path: Path, kind: str) -> str:
+def embed(path: Path, kind: str) -> str:
+    """A file as a data: address."""
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 

@@ -57,6 +57,19 @@ def paired(
     return interval(ours_C - theirs_C, level, resamples, seed)
 
 
+def intervals(
+    values_CD: Float[np.ndarray, "C D"], level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> list[Interval]:
+    """`interval` of every column, from the same draws."""
+    values_CD = np.asarray(values_CD, np.float64)
+    if values_CD.ndim != 2 or not len(values_CD) or not np.isfinite(values_CD).all():
+        raise InputError(f"bootstrap intervals need finite scores [clips, columns] of at least one clip, got {values_CD.shape}")
+    C = len(values_CD)
+    weight_BC = np.apply_along_axis(np.bincount, 1, _draws(C, resamples, seed), minlength=C) / C
+    means_BD = weight_BC @ values_CD
+    return [_interval(mean, drawn_B, level, C) for mean, drawn_B in zip(values_CD.mean(0), means_BD.T)]
+
+
 def ratio(
     a_C: Float[np.ndarray, "C"], b_C: Float[np.ndarray, "C"], level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Interval:

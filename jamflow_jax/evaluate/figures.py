@@ -68,7 +68,7 @@ class Table:
     def text(self) -> str:
         """The table for a terminal, the measures below one another where they would not fit."""
         measures, lines = self.shown(), []
-        width = max(map(len, self.rows), default=0) + 2
+        width = max([len(self.title) - 2, *map(len, self.rows)]) + 2
         for start in range(0, len(measures), 4):
             part = measures[start : start + 4]
             lines.append(f"{self.title if not start else '':<{width + 2}}" + "".join(f"{m.label:<25}" for m in part).rstrip())

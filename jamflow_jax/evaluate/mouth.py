@@ -137,8 +137,8 @@ def pearson(x_M: Float[np.ndarray, "M"], y_M: Float[np.ndarray, "M"]) -> float:
     return float((dx_M * dy_M).mean() / (sx * sy))
 
 
-def mean_curve(curves: Sequence[Float[np.ndarray, "?M"]]) -> Float[np.ndarray, "L"]:
-    """Equation 2, as long as the longest curve.
+def mean_curve(curves: Sequence[Float[np.ndarray, "?M *D"]]) -> Float[np.ndarray, "L *D"]:
+    """Equation 2, as long as the longest curve; of several dimensions at once, too.
 
     Raises:
       InputError: no curve, or only empty ones.
@@ -146,14 +146,15 @@ def mean_curve(curves: Sequence[Float[np.ndarray, "?M"]]) -> Float[np.ndarray, "
     longest = max((len(curve) for curve in curves), default=0)
     if not longest:
         raise InputError("a mean curve needs at least one training clip with motion")
-    total_L, count_L = np.zeros(longest), np.zeros(longest)
+    width = np.shape(curves[0])[1:]
+    total_L, count_L = np.zeros((longest, *width)), np.zeros((longest, *(1 for _ in width)))
     for curve in curves:
         total_L[: len(curve)] += curve
         count_L[: len(curve)] += 1
     return total_L / count_L
 
 
-def hold(curve_L: Float[np.ndarray, "L"], frames: int) -> Float[np.ndarray, "M"]:
+def hold(curve_L: Float[np.ndarray, "L *D"], frames: int) -> Float[np.ndarray, "M *D"]:
     """The first `frames` values of a curve, its last one repeated where it is shorter."""
     return curve_L[np.minimum(np.arange(frames), len(curve_L) - 1)]
 

@@ -75,7 +75,7 @@ def save_model(directory: str | Path, model: Model) -> None:
 
 
 def _load(path: Path, config: RunConfig, ema: bool) -> dict[str, Any]:
-    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     shapes = nn.unbox(jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0)))
     abstract = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), shapes)
     averaged = {stream: abstract[stream] for stream in trained_streams(config)} if ema else {}
