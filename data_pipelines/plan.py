@@ -129,7 +129,7 @@ class Plan:
             ids = order[first : first + sum(sizes)]
             first += len(ids)
             virtual = tuple(max(1, round(w * n)) if n else 0 for w, n in zip(weights, sizes))
-            batch = _batch_size(frames, batch_frames, max_batch, multiple)
+            batch = batch_size(frames, batch_frames, max_batch, multiple)
             self.buckets.append(Bucket(frames, mix, batch, ids, sizes, virtual, tuple(valid[k].tolist())))
 
     def __reduce__(self):
@@ -256,7 +256,8 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def _batch_size(frames: int, batch_frames: int, max_batch: int, multiple: int) -> int:
+def batch_size(frames: int, batch_frames: int, max_batch: int, multiple: int) -> int:
+    """Clips in a batch of a bucket. Raises ConfigError when it would be less than `multiple`."""
     batch = min(max_batch, batch_frames // frames) // multiple * multiple
     if batch < 1:
         raise ConfigError(

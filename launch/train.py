@@ -41,7 +41,7 @@ def train(config, workdir: Path) -> int:
     say = _say if first else (lambda line: None)
 
     # --- devices and data
-    mesh = make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
+    mesh = make_mesh(**dataclasses.asdict(config.mesh))
     features = config.stage == 1 and config.speech == "features"
     loader = open_loader(
         config.data, config.seed, "train", jax.process_index(), jax.process_count(),

@@ -66,6 +66,7 @@ class Block(nn.Module):
         h_BTD = modulate(x_BTD, scale, shift, self.config.dtype)
         q, k, v = self.qkv(h_BTD)
         q, k = (rotate(part, table, self.config.rope_heads) for part in (q, k))
+        k, v = (constrain(part, "batch", "keys", "heads", "head") for part in (k, v))  # whole on `sequence`
         return q, k, v
 
     def after(self, x_BTD, o_BTHK, modulation_BE, keys_B=None):

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jamflow_jax.parallel.rules import constrain
+
 uniform_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
@@ -19,18 +21,31 @@ def named(init: Callable, *axes: str | None) -> Callable:
     return nn.with_logical_partitioning(init, axes)
 
 
-def constrain(x: Array, *axes: str | None) -> Array:
-    """Asks the compiler to lay an activation out by its logical axes; nothing outside a mesh with rules."""
-    return nn.with_logical_constraint(x, axes)
-
-
 def gathered(parameter: Array, *axes: str | None, dtype: str) -> Array:
     """A parameter as it is used: cast, then whole along the axes that are cut over fsdp, where the batch is cut as well.
 
     Left to itself the partitioner may keep a product's output cut along both; XLA's on CPU then swapped examples between devices
-    on a mesh of data x fsdp x tensor (jax 0.10.2).
+    on a mesh of data x fsdp x tensor (jax 0.10.2). The gradient is asked for as the parameter lies, cut: a constraint's own
+    transpose would ask for it whole, which all devices then sum up whole (an all-reduce over 1,024 of them, in the plan for
+    configs/10b.py) instead of each its part.
     """
+    return _gathered(parameter, axes, dtype, parameter.dtype.name)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def _gathered(parameter, axes, dtype, at_rest):
     return constrain(parameter.astype(dtype), *(None if axis in _CUT_AT_REST else axis for axis in axes))
+
+
+def _gathered_fwd(parameter, axes, dtype, at_rest):
+    return _gathered(parameter, axes, dtype, at_rest), None
+
+
+def _gathered_bwd(axes, dtype, at_rest, _, gradient):
+    return (constrain(gradient, *axes).astype(at_rest),)
+
+
+_gathered.defvjp(_gathered_fwd, _gathered_bwd)
 
 
 _CUT_AT_REST = ("embed", "text")  # logical axes of parameters alone; activations have "act_embed"

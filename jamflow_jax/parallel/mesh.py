@@ -1,7 +1,10 @@
-"""The mesh (data, fsdp, tensor) over all devices of all processes, and how a batch gets onto it.
+"""The mesh (data, fsdp, tensor, sequence) over all devices of all processes, and how a batch gets onto it.
 
 Axes are Auto and the mesh is entered with `jax.set_mesh`: under a bare `with mesh:` flax's logical constraints vanish without a
 word, and with the default Explicit axes they would act as assertions.
+
+Several slices (TPU slices, each a torus of fast links, joined by the data-centre network) lie along `data`: what crosses the slow
+network is one sum of gradients a step, never a parameter that a layer waits for.
 """
 import math
 import os
@@ -9,12 +12,13 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jamflow_jax.errors import ConfigError
 from jamflow_jax.parallel.rules import BATCH_AXES
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("data", "fsdp", "tensor", "sequence")
 
 
 def start_processes() -> None:
@@ -27,22 +31,40 @@ def start_processes() -> None:
         jax.distributed.initialize(address, int(count) if count else None, int(number) if number else None)
 
 
-def make_mesh(data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(
+    data: int = 1, fsdp: int = -1, tensor: int = 1, sequence: int = 1, slices: int = 1,
+    devices: Sequence[jax.Device] | None = None,
+) -> Mesh:  # fmt: skip
     """The mesh over `devices` (all of them by default); one axis may be -1 and takes what is left.
 
     Raises:
-      ConfigError: sizes that do not multiply to the number of devices.
+      ConfigError: sizes that do not multiply to the number of devices; `slices` that are not those the devices come in.
     """
     devices = jax.devices() if devices is None else devices
-    sizes = [data, fsdp, tensor]
+    sizes = axis_sizes(data, fsdp, tensor, sequence, len(devices))
+    found = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices != found:
+        raise ConfigError(f"config.mesh.slices is {slices}, but the devices come in {found} slice{'s' * (found > 1)}")
+    if sizes[0] % slices:
+        raise ConfigError(f"config.mesh.data is {sizes[0]}: the {slices} slices lie along it, so it must be a multiple of them")
+    types = (AxisType.Auto,) * len(AXES)
+    if slices == 1:
+        return jax.make_mesh(sizes, AXES, axis_types=types, devices=devices)
+    within, across = (sizes[0] // slices, *sizes[1:]), (slices, 1, 1, 1)
+    return Mesh(mesh_utils.create_hybrid_device_mesh(within, across, devices), AXES, axis_types=types)
+
+
+def axis_sizes(data: int, fsdp: int, tensor: int, sequence: int, devices: int) -> tuple[int, int, int, int]:
+    """Sizes of AXES that multiply to `devices`, -1 filled in. Raises ConfigError: there are none."""
+    sizes = [data, fsdp, tensor, sequence]
     rest = math.prod(size for size in sizes if size != -1)
-    wrong = sizes.count(-1) > 1 or any(size == 0 or size < -1 for size in sizes) or len(devices) % rest
+    wrong = sizes.count(-1) > 1 or any(size == 0 or size < -1 for size in sizes) or devices % rest
     if not wrong:
-        sizes = [len(devices) // rest if size == -1 else size for size in sizes]
-    if wrong or math.prod(sizes) != len(devices):
-        shape = ", ".join(f"{axis} {size}" for axis, size in zip(AXES, (data, fsdp, tensor)))
-        raise ConfigError(f"config.mesh: {shape} do not multiply to the {len(devices)} devices there are (one may be -1)")
-    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+        sizes = [devices // rest if size == -1 else size for size in sizes]
+    if wrong or math.prod(sizes) != devices:
+        shape = ", ".join(f"{axis} {size}" for axis, size in zip(AXES, (data, fsdp, tensor, sequence)))
+        raise ConfigError(f"config.mesh: {shape} do not multiply to the {devices} devices there are (one may be -1)")
+    return tuple(sizes)
 
 
 def batch_shards(mesh: Mesh) -> int:
@@ -51,7 +73,7 @@ def batch_shards(mesh: Mesh) -> int:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Examples over data and fsdp; replicated over tensor."""
+    """Examples over data and fsdp; replicated over tensor and sequence."""
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 

@@ -1,8 +1,9 @@
 """Which logical axis of a parameter or an activation lies along which mesh axis: the only place that says so.
 
-    data    copies of the model, each with its own examples
-    fsdp    examples too, and every parameter cut along its `embed` axis: gathered layer by layer as it is used
-    tensor  heads and hidden units of the feed-forward: one example's work shared by neighbouring devices
+    data      copies of the model, each with its own examples
+    fsdp      examples too, and every parameter cut along its `embed` axis: gathered layer by layer as it is used
+    tensor    heads and hidden units of the feed-forward: one example's work shared by neighbouring devices
+    sequence  frames of an example (long clips); parameters are whole on it, keys and values are gathered where rows attend
 """
 import math
 from typing import Any
@@ -14,7 +15,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 BATCH_AXES = ("data", "fsdp")
 RULES: tuple[tuple[str, Any], ...] = (
     ("batch", BATCH_AXES),
-    ("time", None),  # sequences are a few thousand frames: not worth cutting
+    ("time", "sequence"),
+    ("keys", None),  # time of keys and values: every row may need any of them
     ("act_embed", None),
     ("layers", None),  # scanned over
     ("embed", "fsdp"),
@@ -34,7 +36,7 @@ def shardings(boxed: Any, mesh: Mesh) -> Any:
     Args:
       boxed: a tree of arrays or shapes; those boxed with logical names (`nn.with_logical_partitioning`) follow RULES, the others
         are replicated. An axis that its mesh axis does not divide is replicated as well.
-      mesh: with the axes data, fsdp and tensor.
+      mesh: with the axes of `mesh.AXES`.
 
     Returns:
       NamedShardings in the shape of the unboxed tree.
@@ -42,11 +44,27 @@ def shardings(boxed: Any, mesh: Mesh) -> Any:
     wanted = nn.logical_to_mesh_sharding(nn.get_partition_spec(boxed), mesh, RULES)
 
     def fit(leaf, sharding: NamedSharding) -> NamedSharding:
-        axes = tuple(sharding.spec) + (None,) * (leaf.ndim - len(sharding.spec))
-        kept = [axis if size % _parts(mesh, axis) == 0 else None for size, axis in zip(leaf.shape, axes)]
-        return NamedSharding(mesh, PartitionSpec(*kept))
+        return NamedSharding(mesh, PartitionSpec(*_dividing(leaf.shape, sharding.spec, mesh)))
 
     return jax.tree.map(fit, nn.unbox(boxed), wanted)
+
+
+def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
+    """Asks the compiler to lay an activation out by its logical axes; nothing outside a mesh with rules (`nn.logical_axis_rules`).
+
+    An axis that its mesh axis does not divide is replicated (motion frames of an odd bucket over `sequence`).
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    spec = nn.logical_to_mesh_axes(axes)
+    if mesh.empty or not nn.get_logical_axis_rules() or spec is None:
+        return x
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(*_dividing(x.shape, spec, mesh)))
+
+
+def _dividing(shape: tuple[int, ...], spec: PartitionSpec, mesh: Mesh) -> list:
+    """The mesh axes of each dimension, without those that do not divide it."""
+    axes = tuple(spec) + (None,) * (len(shape) - len(spec))
+    return [axis if size % _parts(mesh, axis) == 0 else None for size, axis in zip(shape, axes)]
 
 
 def _parts(mesh: Mesh, axis: str | tuple[str, ...] | None) -> int:

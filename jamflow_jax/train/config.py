@@ -55,6 +55,8 @@ class MeshConfig:
     data: int = 1
     fsdp: int = -1
     tensor: int = 1
+    sequence: int = 1
+    slices: int = 1  # TPU slices joined by the data-centre network; they lie along data
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ import numpy as np
 
 from jamflow_jax.model.config import AudioConfig, JamFlowConfig, MotionConfig, TrunkConfig
 from jamflow_jax.parallel import chips
+from jamflow_jax.parallel.chips import Chip
 from jamflow_jax.timeline import MEL_TICKS, MOTION_TICKS, motion_frames, window_ticks
 from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.state import trained_streams
@@ -84,7 +85,12 @@ def mfu(flops: float, seconds: float, devices: int, device_kind: str) -> float |
       device_kind: `jax.devices()[0].device_kind`.
     """
     chip = chips.of_kind(device_kind)
-    return None if chip is None or not seconds > 0 else flops / (seconds * devices * chip.flops)
+    return None if chip is None or not seconds > 0 else mfu_of(flops, seconds, devices, chip)
+
+
+def mfu_of(flops: float, seconds: float, devices: int, chip: Chip) -> float:
+    """`mfu` of a chip of the table."""
+    return flops / (seconds * devices * chip.flops)
 
 
 def own_pairs(frames: int, ticks: int, window) -> int:

@@ -10,7 +10,7 @@ from jamflow_jax.parallel.mesh import batch_shards, make_mesh, put_batch
 
 def test_one_axis_takes_what_is_left():
     mesh = make_mesh(devices=jax.devices()[:1])
-    assert dict(mesh.shape) == {"data": 1, "fsdp": 1, "tensor": 1} and batch_shards(mesh) == 1
+    assert dict(mesh.shape) == {"data": 1, "fsdp": 1, "tensor": 1, "sequence": 1} and batch_shards(mesh) == 1
     assert set(mesh.axis_types) == {AxisType.Auto}
 
 

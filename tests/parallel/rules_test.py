@@ -1,12 +1,21 @@
-"""Golden layout of the parameters on a mesh (abstract: no devices needed)."""
+"""Golden layout of all parameters and activations on a mesh (abstract: no devices needed)."""
+import collections
+
 import jax
+import jax.extend
+from flax import linen as nn
 from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
 from jamflow_jax.model import AudioConfig, JamFlowConfig, MotionConfig, init
-from jamflow_jax.parallel.rules import shardings
+from jamflow_jax.model.jamflow import AudioInputs, MotionInputs
+from jamflow_jax.parallel.mesh import AXES
+from jamflow_jax.parallel.rules import RULES, shardings
+from jamflow_jax.train.config import RunConfig
+from jamflow_jax.train.model_call import model_apply
+from jamflow_jax.train.state import layout
 
-MESH = AbstractMesh((2, 4, 2), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+MESH = AbstractMesh((2, 4, 2, 2), AXES, axis_types=(AxisType.Auto,) * 4)
 
 
 def specs():
@@ -28,3 +37,54 @@ def test_layout():
 def test_an_axis_that_does_not_divide_is_replicated():
     shape = jax.eval_shape(lambda: __import__("flax").linen.LogicallyPartitioned(jax.numpy.zeros((6, 8)), ("embed", "mlp")))
     assert shardings({"w": shape}, MESH)["w"].spec == P(None, "tensor")
+
+
+def _line(name: str, shape, spec) -> str:
+    return f"{name}  {list(shape)}  {', '.join(str(axis).replace(chr(39), '') for axis in spec)}"
+
+
+def _activations(jaxpr, found):
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "sharding_constraint":
+            found[_line("", eqn.outvars[0].aval.shape, eqn.params["sharding"].spec)] += 1
+        for sub in jax.extend.core.jaxprs_in_params(eqn.params):
+            _activations(sub, found)
+    return found
+
+
+def golden_text() -> str:
+    """Every parameter of configs/base.py by name, and every layout its forward pass asks for with how often it does."""
+    config = RunConfig()
+    shapes, places = layout(config, MESH)
+    flat = zip(jax.tree_util.tree_leaves_with_path(shapes.params), jax.tree.leaves(places.params))
+    lines = [_line("/".join(key.key for key in path), leaf.shape, place.spec) for (path, leaf), place in flat]
+    B, T, M = 16, 960, 256
+    batch = {"length": jax.ShapeDtypeStruct((B,), "int32")}
+
+    def forward(params, mel, text, mouth, rest, time, length):
+        audio, motion = AudioInputs(mel, mel, text, time), MotionInputs(mouth, mouth, rest, time)
+        with nn.logical_axis_rules(RULES):
+            return model_apply(config, batch, ("audio", "motion"))({"params": params}, audio, motion, length_B=length)
+
+    inputs = [jax.ShapeDtypeStruct((B, *shape), kind) for shape, kind in (
+        ((T, 100), "float32"), ((T,), "int32"), ((M, 12), "float32"), ((M, 51), "float32"), ((), "float32"), ((), "int32"))]
+    with jax.sharding.use_abstract_mesh(MESH):
+        found = _activations(jax.make_jaxpr(forward)(shapes.params, *inputs).jaxpr, collections.Counter())
+    lines += ["", "forward pass, 16 x 960 mel frames: asked for so often (parameters as they are used among them)"]
+    return "\n".join([*lines, *(f"{count:3d} x{line}" for line, count in sorted(found.items()))]) + "\n"
+
+
+def test_every_parameter_and_activation_lies_where_the_golden_file_says(golden):
+    """After a change on purpose `python tests/parallel/rules_test.py > tests/golden/shardings.txt`; read the difference."""
+    assert golden_text() == (golden / "shardings.txt").read_text()
+
+
+def test_moments_and_averages_lie_like_their_parameters():
+    places = jax.tree.map(lambda place: place.spec, layout(RunConfig(), MESH)[1])
+    adam = places.opt_state[1]
+    assert places.params == places.ema == adam.mu == adam.nu
+    assert any("fsdp" in spec for spec in jax.tree.leaves(places.params, is_leaf=lambda x: isinstance(x, P)))
+
+
+if __name__ == "__main__":
+    print(golden_text(), end="")

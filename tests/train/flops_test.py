@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import pytest
 
@@ -45,7 +46,7 @@ def products(jaxpr) -> float:
         elif eqn.primitive.name == "conv_general_dilated":
             total += 2 * math.prod(eqn.outvars[0].aval.shape) * math.prod(eqn.invars[1].aval.shape[:2])
         times = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
-        total += times * sum(products(sub) for sub in jax.core.jaxprs_in_params(eqn.params))
+        total += times * sum(products(sub) for sub in jax.extend.core.jaxprs_in_params(eqn.params))
     return total
 
 

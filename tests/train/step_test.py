@@ -178,7 +178,7 @@ for shape in json.loads(sys.argv[2]):
     mesh = make_mesh(*shape, devices=jax.devices()[:np.prod(shape)])
     with jax.set_mesh(mesh):
         state, step = initialise(config, mesh, fakes.random_params(config)), make_train_step(config, mesh, fakes.LIVE)
-        state, metrics = step(state, put_batch(fakes.make_batch(0, size=8), mesh), ("audio", "motion"))
+        state, metrics = step(state, put_batch(fakes.make_batch(0, size=8, frames=60), mesh), ("audio", "motion"))
     kernel = state.params["motion"]["stack"]["layers"]["ff_in"]["kernel"]
     moments = jax.device_get(state.opt_state)  # of the first step: the clipped gradient and its square, but for a factor
     one = moments if one is None else one
@@ -190,8 +190,8 @@ print(json.dumps(out))
 
 
 def on_meshes(*shapes):
-    """For each (data, fsdp, tensor): loss, gradient norm, largest relative difference of a gradient to the first mesh's, and the
-    share of a parameter that one device holds. In a process of its own, with eight simulated devices."""
+    """For each (data, fsdp, tensor[, sequence]): loss, gradient norm, largest relative difference of a gradient to the first
+    mesh's, and the share of a parameter that one device holds. In a process of its own, with eight simulated devices."""
     env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     words = [sys.executable, "-c", MESHES, str(Path(__file__).parent / "conftest.py"), json.dumps(shapes)]
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=600)
@@ -201,16 +201,19 @@ def on_meshes(*shapes):
 
 
 def test_eight_devices_equal_one():
-    """data 2 x fsdp 2 x tensor 2: the same loss and gradients of random parameters, which are really cut in four."""
-    one, eight = on_meshes((1, 1, 1), (2, 2, 2))
-    np.testing.assert_allclose(eight[:2], one[:2], rtol=1e-5)
-    assert eight[2] < 1e-4
-    assert (one[3], eight[3]) == (1, 0.25)
+    """data 2 x fsdp 2 x tensor 2, and sequence 2 in data's place: the same loss and gradients of random parameters, which are
+    really cut in four."""
+    one, *others = on_meshes((1, 1, 1), (2, 2, 2), (1, 2, 2, 2))
+    for eight in others:
+        np.testing.assert_allclose(eight[:2], one[:2], rtol=1e-5)
+        assert eight[2] < 1e-5
+        assert (one[3], eight[3]) == (1, 0.25)
 
 
 @pytest.mark.slow
 def test_every_mesh_equals_one_device():
-    one, *others = on_meshes((1, 1, 1), (8, 1, 1), (1, 8, 1), (1, 1, 2), (4, 2, 1), (4, 1, 2), (1, 4, 2))
+    one, *others = on_meshes((1, 1, 1), (8, 1, 1), (1, 8, 1), (1, 1, 2), (4, 2, 1), (4, 1, 2), (1, 4, 2),
+                            (1, 1, 1, 4), (2, 1, 1, 4), (1, 2, 1, 2), (2, 2, 1, 2))  # fmt: skip
     for other in others:
         np.testing.assert_allclose(other[:2], one[:2], rtol=1e-5)
         assert other[2] < 1e-4

@@ -1,0 +1,135 @@
+"""How long a step takes at least, by what its chips can do: arithmetic, memory, links, network. An estimate by formula.
+
+    compute   FLOPs of the batch as padded, those that remat repeats included, at the chip's dense bf16 peak
+    memory    operands and results of every product once; attention's logits, which this program writes to memory, 12 bytes a
+              (row, key) pair and pass; the state read and written once
+    links     bytes that leave a device in collectives, over all links of its torus both ways (GPU: NVLink within a host of eight,
+              the network beyond)
+    network   the sum of gradients between slices, over the device's share of its host's network
+
+`fastest` takes the longest of the four: all overlap. `slowest` takes their sum: nothing does. Real steps lie between, and above the
+first by what the chip does not reach of its peak.
+"""
+import dataclasses
+import math
+from collections.abc import Mapping
+
+from jamflow_jax.parallel.chips import Chip
+from jamflow_jax.parallel.collectives import Collective
+from jamflow_jax.timeline import motion_frames
+from jamflow_jax.train import flops
+from jamflow_jax.train.config import RunConfig
+from jamflow_jax.train.state import streams
+
+PASSES = {"none": 3, "dots": 3, "attention": 4, "full": 4}  # forward passes' worth of products in a step, by remat
+
+
+@dataclasses.dataclass(frozen=True)
+class Roofline:
+    """Seconds a step would take if this alone limited it."""
+
+    compute: float
+    memory: float
+    links: float
+    network: float
+
+    @property
+    def fastest(self) -> float:
+        return max(dataclasses.astuple(self))
+
+    @property
+    def slowest(self) -> float:
+        return sum(dataclasses.astuple(self))
+
+
+def roofline(
+    config: RunConfig, chip: Chip, mesh: Mapping[str, int], examples: int, frames: int, parameters: int, traffic: list[Collective]
+) -> Roofline:
+    """Args:
+      config: the run.
+      chip: of which the mesh is made.
+      mesh: axis -> devices; `config.mesh.slices` lie along data.
+      examples, frames: of the global batch, in mel frames.
+      parameters: of the model.
+      traffic: collectives of a step, of a compiled program or `collectives_by_formula`.
+    """
+    devices, cut = math.prod(mesh.values()), mesh["fsdp"] * mesh["tensor"]
+    slices = config.mesh.slices
+    remat = config.model.motion.remat
+    forward = flops.forward_flops(config.model, frames, streams(config), apart=config.stage == 1)
+    passes = PASSES[remat]
+    attention = sum(count for name, count in forward.items() if name.endswith("_attention"))
+    # every remat recomputes the weights of attention; only "full" its output too, which costs no more products
+    work = passes * (sum(forward.values()) - attention) + (3 if remat == "none" else 4) * attention
+    inner = config.model.audio.heads * config.model.audio.head_dim
+    pairs = attention / (4 * inner) * config.model.audio.heads
+    moved = passes * (12 * pairs + _activations(config, frames))
+    state = parameters / cut * 4 * 9  # parameter, gradient, two moments, average: read; all but the gradient written
+    weights = 2 * passes * parameters / mesh["tensor"]  # bf16, gathered, in every pass
+    links = sum(c.traffic / _bandwidth(chip, c.group) for c in traffic)
+    across = 2 * 2 * parameters / cut * (slices - 1) / slices
+    return Roofline(
+        examples * work / devices / chip.flops,
+        (examples * moved / devices + state + weights) / chip.memory_bandwidth,
+        links,
+        across / chip.network,
+    )
+
+
+def collectives_by_formula(
+    config: RunConfig, mesh: Mapping[str, int], examples: int, frames: int, parameters: int
+) -> list[Collective]:
+    """What the rules ask for, where no program can be compiled: parameters gathered over fsdp forward and backward, gradients
+    summed and cut over it, then summed over data; over tensor two sums of a layer's activations, forward, again in remat, and
+    backward. Everything in bf16."""
+    data, fsdp, tensor, sequence = (mesh[axis] for axis in ("data", "fsdp", "tensor", "sequence"))
+    depth, of = config.model.motion.depth, len(streams(config))
+    whole, found = 2 * parameters // tensor, []
+    if fsdp > 1:
+        found += [Collective("all-gather", fsdp, 2 * depth * of, 2 * whole), Collective("reduce-scatter", fsdp, depth * of, whole)]
+    if data * sequence > 1:
+        found.append(Collective("all-reduce", data * sequence, depth * of, whole // fsdp))
+    local = examples / (data * fsdp)
+    tokens = (frames + motion_frames(frames) if of == 2 else motion_frames(frames)) / sequence
+    width = config.model.motion.width
+    if tensor > 1:
+        passes = PASSES[config.model.motion.remat]
+        found.append(Collective("all-reduce", tensor, 2 * depth * passes, int(2 * depth * passes * local * tokens * width * 2)))
+    if sequence > 1:
+        inner = config.model.motion.heads * config.model.motion.head_dim // tensor
+        found.append(Collective("all-gather", sequence, 2 * depth * 3, int(3 * depth * local * tokens * sequence * 2 * inner * 2)))
+    return found
+
+
+def temporaries_by_formula(config: RunConfig, mesh: Mapping[str, int], examples: int, frames: int, parameters: int) -> int:
+    """Bytes a device holds besides its arguments, roughly: gradients; what remat keeps of every layer; one layer's own work.
+
+    Layers keep, in bf16, their input (full), that and attention's output (attention), 11 widths a frame (dots) or 30 and
+    attention's logits in 6 bytes a pair (none).
+    """
+    cut = mesh["fsdp"] * mesh["tensor"]
+    local = examples / config.optim.accumulate / (mesh["data"] * mesh["fsdp"] * mesh["sequence"])
+    c, of = config.model.motion, streams(config)
+    sizes = {"audio": frames, "motion": motion_frames(frames)}
+    tokens = local * sum(sizes[stream] for stream in of)
+    keys = local * c.heads / mesh["tensor"] * sum(sizes[stream] for stream in of) * max(sizes[stream] for stream in of)
+    widths = {"full": 1, "attention": 2, "dots": 11, "none": 30}[c.remat]
+    kept = c.depth * (tokens * c.width * 2 * widths + (6 * keys if c.remat == "none" else 0))
+    gathered = 2 * 2 * parameters / (c.depth * mesh["tensor"])  # two layers' parameters, the next one's already on the way
+    return int(4 * parameters / cut + kept + tokens * c.width * 2 * 30 + 14 * keys + gathered)
+
+
+def _activations(config: RunConfig, frames: int) -> float:
+    """Bytes of the products' operands and results, one example's forward pass, in bf16."""
+    total = 0.0
+    for stream in streams(config):
+        c, n = getattr(config.model, stream), frames if stream == "audio" else motion_frames(frames)
+        inner = c.heads * c.head_dim
+        total += c.depth * n * 2 * (4 * inner + 2 * c.width + 2 * (1 + c.ff_mult) * c.width + 6 * c.width)
+    return total
+
+
+def _bandwidth(chip: Chip, group: int) -> float:
+    if chip.torus:
+        return 2 * chip.torus * chip.link
+    return chip.link if group <= chip.host else chip.network
