@@ -28,20 +28,25 @@ GROWTH = 1.05
 
 
 class Steps:
-    """Distances between neighbouring frames of a stream that comes in pieces."""
+    """Distances between neighbouring frames of a stream that comes in pieces; quantiles within them are of every `thin`-th one."""
 
-    def __init__(self):
+    def __init__(self, thin: int = 1):
+        self.thin, self.most = thin, 0.0
         self.last, self.within, self.seams = None, [], []
 
     def add(self, piece_LD: np.ndarray) -> None:
         if self.last is not None:
             self.seams.append(float(np.linalg.norm(piece_LD[0] - self.last)))
-        self.within.append(np.linalg.norm(np.diff(piece_LD, axis=0), axis=1).astype(np.float32))
+        apart = np.linalg.norm(np.diff(piece_LD, axis=0), axis=1).astype(np.float32)
+        self.most = max(self.most, float(apart.max()))
+        self.within.append(apart[:: self.thin].copy())
         self.last = piece_LD[-1].copy()
 
     def summary(self) -> dict:
-        each = {"within": np.concatenate(self.within), "seams": self.seams}
-        return {name: [float(np.quantile(steps, q)) for q in (0.5, 0.99, 1)] for name, steps in each.items()}
+        def middle(steps):
+            return [float(np.quantile(steps, q)) for q in (0.5, 0.99)]
+
+        return {"within": [*middle(np.concatenate(self.within)), self.most], "seams": [*middle(self.seams), max(self.seams)]}
 
 
 def measure(o: argparse.Namespace, minutes: float) -> dict:
@@ -68,7 +73,7 @@ def measure(o: argparse.Namespace, minutes: float) -> dict:
     texts = split(text, len(text) * window_frames(o.window) // (2 * length))
     pieces = long.Pieces.of_texts(length, [model.tokenizer.encode(part) for part in texts], [len(part) for part in texts])
     request = Request(length, text_ids=model.tokenizer.encode(text[:1]), seed=1)
-    mel, motion, sound = Steps(), Steps(), Steps()
+    mel, motion, sound = Steps(), Steps(), Steps(thin=256)
     start, folder = time.perf_counter(), Path(o.out)
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -83,7 +88,8 @@ def measure(o: argparse.Namespace, minutes: float) -> dict:
                 yield made.mel
 
         for samples in windows.stream(vocoder, mels()):
-            sound.add(samples[:, None])
+            if len(samples) > 1:
+                sound.add(samples[:, None])
             wav.write(np.clip(samples, -1, 1))
     return {
         "pieces": len(texts), "seconds": time.perf_counter() - start, "cpu": time.process_time(),

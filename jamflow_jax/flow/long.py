@@ -8,7 +8,8 @@
 
 The reference (the request's first `prefix` frames) stands in front of every window. `o` is the whole piece before where there is
 text, so that the text of the known frames is known exactly, and a fixed time elsewhere; `ahead` lets the end of a piece hear what
-is given beyond it. Whatever the task, a window is nothing but a `Request`; the model's memory is that of one window.
+is given beyond it. The last FADE frames of the known span are made twice and cross-faded: a weak model jumps where its knowledge
+ends. Whatever the task, a window is nothing but a `Request`; the model's memory is that of one window.
 """
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from jamflow_jax.model.config import JamFlowConfig
 from jamflow_jax.timeline import CROP_MEL, motion_frames
 
 OVERLAP = 150  # mel frames, 1.6 s: known in front of a piece without text
+FADE = 30  # mel frames, 0.32 s: at the end of a piece, made by two windows; a multiple of 15
 AHEAD = 60  # mel frames, 0.64 s: made behind it, twice the reach of the joint layers' windows
 
 
@@ -76,34 +78,42 @@ def stream(
     for index, (start, end) in enumerate(zip(cuts, cuts[1:])):
         overlap = min(start - pieces.prefix, pieces.overlap) if not pieces.texts else start - cuts[max(0, index - 1)]
         behind = end if pieces.texts else min(request.length, end + pieces.ahead)
-        window = _window(row, pieces, index, start - overlap, start, behind, front)
+        back = min(FADE, start - cuts[max(0, index - 1)])
+        window = _window(row, pieces, index, start - overlap, start, behind, back, front)
         open_spans = (
             row.audio_state != ABSENT and not row.mel_known_T[start:end].all(),
             row.motion_state != ABSENT and not row.mouth_known_M[motion_frames(start) : motion_frames(end)].all(),
         )
         made = generate(config, params, [window], sample)[0] if any(open_spans) else Result(window.mel, window.mouth)
         lead = pieces.prefix + overlap
-        mel = _part(made.mel, window.mel, lead, lead + end - start)
-        mouth = _part(made.mouth, window.mouth, motion_frames(lead), motion_frames(lead + end - start))
-        front = Result(_last(front.mel, mel, pieces), _last(front.mouth, mouth, pieces))
+        last = end == request.length
+        mel, front.mel = _join(front.mel, _part(made.mel, window.mel, lead - back, lead + end - start), back)
+        mouth, front.mouth = _join(
+            front.mouth, _part(made.mouth, window.mouth, motion_frames(lead - back), motion_frames(lead + end - start)),
+            motion_frames(back))
+        held = 0 if last else min(FADE, end - start)  # not yielded yet: the next window has a say in them
+        mel, mouth = _but_last(mel, held), _but_last(mouth, motion_frames(held))
+        front = Result(_tail(front.mel, pieces, end - start), _tail(front.mouth, pieces, motion_frames(end) - motion_frames(start)))
         yield Result(mel if request.want_audio else None, mouth if request.want_motion else None)
 
 
-def _window(row: Row, pieces: Pieces, index: int, first: int, start: int, end: int, front: Result) -> Request:
-    """The request of the window over frames [first, end), of which `front` has made [first, start)."""
+def _window(row: Row, pieces: Pieces, index: int, first: int, start: int, end: int, fade: int, front: Result) -> Request:
+    """The request of the window over [first, end), of which `front` has made [first, start); the last `fade` of them are open."""
     request = row.request
 
-    def stretch(values, known, state, prefix, first, start, end, made):
+    def stretch(values, known, state, prefix, first, start, end, fade, made):
         if state == ABSENT:
             return None, None
         overlap = start - first
         values = np.concatenate([values[:prefix], values[first:end]])
         known = np.concatenate([known[:prefix], known[first:end]])
         if overlap:
+            given = known[prefix + overlap - fade : prefix + overlap].copy()
             values[prefix : prefix + overlap], known[prefix : prefix + overlap] = made[len(made) - overlap :], True
+            known[prefix + overlap - fade : prefix + overlap] = given
         return values, known
 
-    marks = pieces.prefix, first, start, end
+    marks = pieces.prefix, first, start, end, fade
     mel, mel_known = stretch(row.mel_TF, row.mel_known_T, row.audio_state, *marks, front.mel)
     motion_marks = [motion_frames(mark) for mark in marks]
     mouth, mouth_known = stretch(row.mouth_MD, row.mouth_known_M, row.motion_state, *motion_marks, front.mouth)
@@ -129,8 +139,20 @@ def _part(made, given, start, end):
     return None if values is None else values[start:end]
 
 
-def _last(before, new, pieces: Pieces):
-    """What the next window may take as known: the piece, and before it as much as the overlap can reach."""
-    if new is None or before is None or pieces.texts:
-        return new
-    return np.concatenate([before, new])[-max(len(new), pieces.overlap) :]
+def _join(before, new, back: int):
+    """(`new`, its first `back` frames mixed with the last of `before`; both in one)."""
+    if new is None or before is None or not back:
+        return new, new
+    weight = (np.arange(back, dtype=np.float32)[:, None] + 1) / (back + 1)
+    old = before[-back:]  # where both are given, both are equal: the sum below is exact there
+    new = np.concatenate([old + weight * (new[:back] - old), new[back:]])
+    return new, np.concatenate([before[:-back], new])
+
+
+def _but_last(values, held: int):
+    return values if values is None or not held else values[:-held]
+
+
+def _tail(values, pieces: Pieces, piece: int):
+    """What the next window may take as known: the piece, or as much as the overlap can reach."""
+    return None if values is None else values[-max(piece, 0 if pieces.texts else pieces.overlap) :]

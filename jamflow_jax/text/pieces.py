@@ -21,9 +21,9 @@ def split(text: str, most: int) -> list[str]:
     if most < 4:
         raise InputError(f"pieces of {most} bytes; a letter needs up to 4")
     pieces = []
-    while len(text.encode()) > most:
+    while len(text.rstrip().encode()) > most:
         fits = len(text.encode()[:most].decode(errors="ignore"))
-        while text[fits].isspace() and fits + 1 < len(text):
+        while text[fits].isspace():
             fits += 1
         cut = next(cut for cut in (_last(end, text, fits) for end in _ENDS) if cut)
         pieces.append(text[:cut])

@@ -51,13 +51,14 @@ def test_texts_have_the_piece_before_as_their_known_span(windows):
         assert window.seed == 5 + k
         overlap = 0 if k == 0 else starts[k] - starts[k - 1]
         assert window.length == PREFIX + overlap + starts[k + 1] - starts[k]
+        overlap -= min(overlap, long.FADE)  # what is known; the rest is made anew and cross-faded
         assert window.mel_known.sum() == PREFIX + overlap and window.mel_known[: PREFIX + overlap].all()
         assert window.mouth_known.sum() == motion_frames(overlap) and not window.mouth_known[: motion_frames(PREFIX)].any()
         np.testing.assert_array_equal(window.mel[:PREFIX], reference)
         np.testing.assert_array_equal(window.text_ids, np.concatenate([[80, 81], *texts[max(0, k - 1) : k + 1]]))
         if k:  # what was made before, where it was made
-            np.testing.assert_array_equal(window.mel[PREFIX : PREFIX + overlap], mel[starts[k - 1] - PREFIX : starts[k] - PREFIX])
-            m, first, start = (motion_frames(frames) for frames in (PREFIX, starts[k - 1], starts[k]))
+            np.testing.assert_array_equal(window.mel[PREFIX : PREFIX + overlap], mel[starts[k - 1] - PREFIX :][:overlap])
+            m, first, start = (motion_frames(frames) for frames in (PREFIX, starts[k - 1], starts[k] - long.FADE))
             np.testing.assert_array_equal(window.mouth[m : m + start - first], mouth[first - m : start - m])
 
 
@@ -73,6 +74,7 @@ def test_given_speech_is_cut_to_each_window_and_a_little_beyond(windows):
         end = min(LENGTH, 120 * k + 120 + long.AHEAD)
         np.testing.assert_array_equal(window.mel, given[first:end])
         np.testing.assert_array_equal(window.rest, rest[motion_frames(first) : motion_frames(end)])
+        start -= min(start, long.FADE)
         assert window.mel_known.all() and window.mouth_known.sum() == motion_frames(start - first)
         np.testing.assert_array_equal(window.mouth[window.mouth_known], mouth[motion_frames(first) : motion_frames(start)])
 
@@ -89,7 +91,14 @@ def test_an_edit_generates_only_the_pieces_with_holes(windows):
 def test_text_speaks_through_audio_even_if_only_motion_is_wanted(windows):
     texts = [np.arange(5), np.arange(5)]
     mel, _ = run(Request(300, want_audio=False, text_ids=np.arange(10)), long.Pieces.of_texts(300, texts, [1, 1]))
-    assert mel is None and windows[1].want_audio and windows[1].mel_known[:150].all()
+    assert mel is None and windows[1].want_audio and windows[1].mel_known[: 150 - long.FADE].all()
+
+
+def test_windows_are_cross_faded_where_they_meet(windows):
+    """The fake windows make 1000 k + place: the step from one to the next is spread over the frames made twice."""
+    mel, mouth = run(Request(480, text_ids=np.arange(2)), long.Pieces.of_texts(480, [np.arange(1)] * 2, [1, 1]))
+    for values, frames in ((mel, long.FADE), (mouth, motion_frames(long.FADE))):
+        assert np.abs(np.diff(values[:, 0])).max() < 1.1 * 1000 / (frames + 1) + 1
 
 
 @pytest.mark.parametrize("ends", [(120, 110, 700), (100, 700), (120, 600), (0, 700)])
