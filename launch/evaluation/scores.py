@@ -33,6 +33,7 @@ MEASURES = {
     ),
     "sync": (
         Measure("matched", "r with its sound", "", "higher"), Measure("mismatched", "r with other sounds"),
+        Measure("margin", "margin", "", "higher"),
         Measure("in_step", "within a frame", "", "higher"), Measure("retrieval", "retrieval", "", "higher"),
         Measure("closure_f1", "closure F1", "", "higher"), Measure("lse_c", "LSE-C", "", "higher"),
         Measure("lse_d", "LSE-D", "", "lower"),
@@ -41,7 +42,7 @@ MEASURES = {
         Measure("r", "r of the opening", "", "higher"), Measure("r_minus_mean", "r minus mean curve", "", "higher"),
     ),
 }  # fmt: skip
-THRESHOLD_CLIPS = 200  # at most, evenly spread, that the closure threshold is chosen on
+THRESHOLD_CLIPS = 1_000  # at most, evenly spread, that the closure threshold is chosen on
 RENDITIONS = 2  # of a control row, for its diversity
 BANDS = 20  # that the sync probe hears, of five mel bins each: 220 weights instead of 1,100 (on GRID r = 0.83 instead of 0.84)
 
@@ -175,9 +176,10 @@ class Scorer:
         others = [self._openings(row, j) for j in self._strangers(i)]
         curve_K = sync.lag_curve(p_M, y_M)
         late = sync.offset(curve_K)
+        matched, mismatched = pearson(p_M, y_M), np.mean([pearson(*even(p_M, o_M)) for o_M in others])
         found = {
-            "lag": curve_K, "matched": one(pearson(p_M, y_M)), "in_step": one(late is not None and abs(late) <= 1),
-            "mismatched": one(np.mean([pearson(*even(p_M, o_M)) for o_M in others])),
+            "lag": curve_K, "matched": one(matched), "mismatched": one(mismatched), "margin": one(matched - mismatched),
+            "in_step": one(late is not None and abs(late) <= 1),
             "retrieval": one(sync.retrieved(self._without_mean(p_M, y_M), [self._without_mean(p_M, o_M) for o_M in others])),
         }  # fmt: skip
         if self._threshold is not None and "motion" in self.task.makes and "audio" in self.task.given:
