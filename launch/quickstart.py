@@ -205,7 +205,8 @@ class Job:
         """The four rows."""
         clips = [] if self.settings.clips is None else ["--clips", str(self.settings.clips)]
         call([sys.executable, "-m", "launch.evaluate", "--model", str(self.folder / "model"), "--data", str(self.folder / "data"),
-              "--out", str(self.folder / "evaluation"), "--steps", str(self.settings.evaluate_steps), *clips])  # fmt: skip
+              "--out", str(self.folder / "evaluation"), "--steps", str(self.settings.evaluate_steps), "--shown", "0",
+              *clips])  # fmt: skip
         return {}
 
     def report(self) -> dict:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jamflow_jax.errors import InputError
 from launch.outputs.charts import Series, interval, line_chart
 from launch.outputs.clip import Clip
 from launch.outputs.files import write_clip
@@ -24,9 +25,17 @@ SHOWN_ROWS = ("truth", "resynthesised truth", "shifted", "noised")  # what plays
 
 
 def write_page(source: str | Path, out: str | Path) -> int:
-    """Writes the page of an evaluation's JSON (and the samples it names, beside it); returns its size in bytes."""
+    """Writes the page of an evaluation's JSON (and the samples it names, beside it); returns its size in bytes.
+
+    Raises:
+      InputError: the file is not what `jamflow evaluate` writes now.
+    """
     source = Path(source)
-    result = json.loads(source.read_text(encoding="utf-8"))
+    try:
+        result = json.loads(source.read_text(encoding="utf-8"))
+        result["tables"], result["lag_curves"], result["dimensions"]
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{source}: not the JSON of an evaluation; `jamflow evaluate` writes it as TASK-SPLIT.json") from None
     tables = "".join(_table(name, table) + _extra(name, result) for name, table in result["tables"].items())
     body = "\n".join([_head(result), _shown(result, source.parent), tables, _facts(result)])
     frame = string.Template((HERE / "report.html").read_text(encoding="utf-8"))

@@ -33,6 +33,7 @@ MEASURES = {
     ),
     "sync": (
         Measure("matched", "r with its sound", "", "higher"), Measure("mismatched", "r with other sounds"),
+        Measure("margin", "margin", "", "higher"),
         Measure("in_step", "within a frame", "", "higher"), Measure("retrieval", "retrieval", "", "higher"),
         Measure("closure_f1", "closure F1", "", "higher"), Measure("lse_c", "LSE-C", "", "higher"),
         Measure("lse_d", "LSE-D", "", "lower"),
@@ -41,6 +42,7 @@ MEASURES = {
         Measure("r", "r of the opening", "", "higher"), Measure("r_minus_mean", "r minus mean curve", "", "higher"),
     ),
 }  # fmt: skip
+THRESHOLD_CLIPS = 1_000  # at most, evenly spread, that the closure threshold is chosen on
 RENDITIONS = 2  # of a control row, for its diversity
 BANDS = 20  # that the sync probe hears, of five mel bins each: 220 weights instead of 1,100 (on GRID r = 0.83 instead of 0.84)
 
@@ -91,6 +93,7 @@ class Scorer:
             self._ear = Ridge.fit(heard)
             self.tables.append("sync")
         timed = [(y_M, *when) for clip, y_M in zip(train, openings) if (when := events(clip)) and when[0]]
+        timed = timed[:: -(-len(timed) // THRESHOLD_CLIPS)] if timed else []
         self._threshold = sync.best_threshold(*zip(*timed)) if timed else None
         self._rest = statistics.rest(self.space) if self.space.rest_dim else None
         if "motion" in self.task.makes and self._rest is not None and self._rest.live.any():
@@ -173,9 +176,10 @@ class Scorer:
         others = [self._openings(row, j) for j in self._strangers(i)]
         curve_K = sync.lag_curve(p_M, y_M)
         late = sync.offset(curve_K)
+        matched, mismatched = pearson(p_M, y_M), np.mean([pearson(*even(p_M, o_M)) for o_M in others])
         found = {
-            "lag": curve_K, "matched": one(pearson(p_M, y_M)), "in_step": one(late is not None and abs(late) <= 1),
-            "mismatched": one(np.mean([pearson(*even(p_M, o_M)) for o_M in others])),
+            "lag": curve_K, "matched": one(matched), "mismatched": one(mismatched), "margin": one(matched - mismatched),
+            "in_step": one(late is not None and abs(late) <= 1),
             "retrieval": one(sync.retrieved(self._without_mean(p_M, y_M), [self._without_mean(p_M, o_M) for o_M in others])),
         }  # fmt: skip
         if self._threshold is not None and "motion" in self.task.makes and "audio" in self.task.given:
@@ -183,7 +187,7 @@ class Scorer:
             found["closure_f1"] = np.array([2 * tp, 2 * tp + fp + fn], float)
         if self.tools.lse is not None:
             audio_N = take.audio_N if take.audio_N is not None else self.controls.recorded(clip)
-            if take.mel_TF is not None and take.audio_N is None:
+            if "audio" in self.task.makes and take.mel_TF is not None and take.audio_N is None:
                 audio_N = self.tools.vocoder(take.mel_TF, clip.number)
             lse = self.tools.lse(clip.motion_MD if take.motion_MD is None else take.motion_MD, audio_N)
             found |= {"lse_c": one(lse.confidence), "lse_d": one(lse.distance)}

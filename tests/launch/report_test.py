@@ -79,3 +79,9 @@ def test_missing_parts_are_left_out(folder):
 def test_no_quickstart_there(tmp_path, capsys):
     assert report.main(["--run", str(tmp_path)]) == 1
     assert "no quickstart there" in capsys.readouterr().err
+
+
+def test_no_evaluation_there(folder, capsys):
+    assert report.main(["--evaluation", str(folder / "tasks.json")]) == 1
+    assert "not the JSON of an evaluation" in capsys.readouterr().err
+    assert report.main(["--evaluation", str(folder / "nothing.json")]) == 1
