@@ -4,7 +4,6 @@ Axes are Auto and the mesh is entered with `jax.set_mesh`: under a bare `with me
 word, and with the default Explicit axes they would act as assertions.
 """
 import math
-import os
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -15,16 +14,6 @@ from jamflow_jax.errors import ConfigError
 from jamflow_jax.parallel.rules import BATCH_AXES
 
 AXES = ("data", "fsdp", "tensor")
-
-
-def start_processes() -> None:
-    """Joins the other processes of the run when JAX_COORDINATOR_ADDRESS is set; call it before anything touches a device.
-
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID say how many there are and which one this is; a cluster JAX knows fills them in itself.
-    """
-    if address := os.environ.get("JAX_COORDINATOR_ADDRESS"):
-        count, number = (os.environ.get(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))
-        jax.distributed.initialize(address, int(count) if count else None, int(number) if number else None)
 
 
 def make_mesh(data: int = 1, fsdp: int = -1, tensor: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
