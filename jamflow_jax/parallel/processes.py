@@ -130,6 +130,7 @@ class Peers:
         else:
             self._links = {0: self._report(host.strip("[]"), int(port), deadline, start_seconds)}
         self._heard = dict.fromkeys(self._links, time.monotonic())
+        self._parted: set[int] = set()  # they have said farewell
         self._rest = dict.fromkeys(self._links, b"")
         self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
         self._thread.start()
@@ -217,7 +218,7 @@ class Peers:
                     spoken = now
                     self._tell("beat")
                 for number, heard in self._heard.items():
-                    if now - heard > self.silent:
+                    if now - heard > self.silent and number not in self._parted:
                         self._end(1, f"{self._names[number]} has said nothing for {self.silent:.0f} s")
 
     def _read(self, number: int, link: socket.socket, ready: selectors.BaseSelector) -> None:
@@ -231,13 +232,13 @@ class Peers:
         *lines, self._rest[number] = (self._rest[number] + data).split(b"\n")
         for line in (line.decode(errors="replace") for line in lines):
             if line == "bye":
-                self._heard[number] = float("inf")
+                self._parted.add(number)
             elif line.startswith("end "):
                 _, code, text = line.split(" ", 2)
                 self._end(int(code), text)
         if not data:
             ready.unregister(link)
-            if self._heard[number] != float("inf"):
+            if number not in self._parted:
                 self._end(1, f"{self._names[number]} is gone")
 
     def _end(self, code: int, line: str) -> None:
@@ -283,8 +284,9 @@ def _send(link: socket.socket, line: str) -> None:
 
 
 def _closed(link: socket.socket) -> bool:
+    link.setblocking(False)
     try:
-        return link.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        return link.recv(1, socket.MSG_PEEK) == b""
     except BlockingIOError:
         return False
     except OSError:

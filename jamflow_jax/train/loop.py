@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from jamflow_jax.config import to_dict
 from jamflow_jax.errors import InputError
 from jamflow_jax.parallel.mesh import put_batch
-from jamflow_jax.train import events, metrics, resume
+from jamflow_jax.train import events, flops, metrics, resume
 from jamflow_jax.train.checkpoint import Checkpoints
 from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.interrupt import Interrupt
@@ -78,7 +78,7 @@ def run(
         with times.phase("initialise"):
             state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
         first = jax.process_index() == 0
-        log = Log(MetricsLog(workdir, step), events.EventLog(workdir), times, step) if first else _NoLog()
+        log = Log(config, MetricsLog(workdir, step), events.EventLog(workdir), times, step) if first else _NoLog()
         profiler = Profiler(config.profile, workdir)
         try:
             outcome = _Loop(config, data, mesh, checkpoints, log, times, profiler, say).run(state, step, rows, stop)
@@ -127,6 +127,7 @@ class _Loop:
             self.profiler.before(step + 1)
             state, values = self._call(self.train_step, "step", state, batch)
             step += 1
+            self.log.took(batch)
             self._collect()
             self.late = step, values
             self.profiler.after(step, values)
@@ -205,9 +206,9 @@ class _Loop:
 class Log:
     """The files that process 0 writes: what was computed, and where the time went."""
 
-    def __init__(self, values: MetricsLog, spent: events.EventLog, times: events.Times, step: int):
-        self.values, self.events, self.times = values, spent, times
-        self.step, self.working = step, 0.0  # since the last speed
+    def __init__(self, config: RunConfig, values: MetricsLog, spent: events.EventLog, times: events.Times, step: int):
+        self.config, self.values, self.events, self.times = config, values, spent, times
+        self.step, self.working, self.flops = step, 0.0, 0.0  # since the last speed
         self.write = values.write
         self.events.start(step)
 
@@ -217,11 +218,19 @@ class Log:
         self.working += seconds.get("step", 0.0) + seconds.get("data", 0.0)
         self.events.spent(step, seconds)
 
+    def took(self, batch: HostBatch) -> None:
+        """Counts the work of a batch. With several processes: as if all had batches like this one's."""
+        lengths = batch["length"][batch["weight"] > 0]
+        self.flops += jax.process_count() * flops.step_flops(self.config, lengths.tolist(), present_streams(batch))
+
     def speed(self, step: int, frames_per_step: float) -> dict[str, float]:
-        """Steps and valid mel frames a second since the last call, without compilation, evaluation and checkpoints."""
-        rate = (step - self.step) / max(self.working, 1e-9)
-        self.step, self.working = step, 0.0
-        speed = {"steps_per_s": rate, "frames_per_s": rate * frames_per_step}
+        """Steps, valid mel frames and model FLOPs a second since the last call, without compilation, evaluation and checkpoints."""
+        seconds, devices = max(self.working, 1e-9), jax.devices()
+        rate = (step - self.step) / seconds
+        speed = {"steps_per_s": rate, "frames_per_s": rate * frames_per_step, "tflops_per_s": self.flops / seconds / 1e12}
+        share = flops.mfu(self.flops, seconds, len(devices), devices[0].device_kind)
+        speed |= {} if share is None else {"mfu": share}
+        self.step, self.working, self.flops = step, 0.0, 0.0
         self.values.write_speed(step, speed)
         return speed
 
@@ -237,7 +246,7 @@ class _NoLog:
     def write(self, *_):
         pass
 
-    spent = close = write
+    spent = took = close = write
 
     def speed(self, *_):
         return {"steps_per_s": 0.0, "frames_per_s": 0.0}
