@@ -19,8 +19,12 @@ from launch.exits import CLEAN, SOME_REJECTED, Parser, end_together, one_line_er
 def main(argv: list[str]) -> int:
     options, overrides = _parser().parse_known_args(argv)
 
+    from data_pipelines.remote import address
+    from jamflow_jax.errors import ConfigError
     from launch import run_config
 
+    if at := address(options.workdir):
+        raise ConfigError(f"--workdir {at}: a run needs a directory; mount the bucket (gcsfuse, s3fs), or copy the run there later")
     config = run_config.load(options.config, overrides)
     return train(config, Path(options.workdir))
 
