@@ -1,12 +1,13 @@
-"""Trains the same run in one process on two devices and in two processes on one device each, and compares the losses bit for bit.
+"""Trains the same run in one process on N devices and in N processes on one device each, and compares the losses bit for bit.
 
-    python -m benchmarks.processes [--data DIR] [--steps 8] [--mesh data=2,fsdp=1] [--restart] [--set FIELD=VALUE]
-                                   [--out runs/processes]
+    python -m benchmarks.processes [--processes 2] [--data DIR] [--steps 8] [--mesh data=2,fsdp=1] [--restart]
+                                   [--set FIELD=VALUE] [--out DIR]
 
-Both are `jamflow train` on CPU devices, the two processes joined by gloo as on a cluster (JAX_COORDINATOR_ADDRESS and its kin).
-With --restart the two end half way, and the same command goes on with worker processes that read. Without --data a small mixed
-set is made: sound and motion, sound only, motion only, so that programs of both streams and of one alone run. Exit code 0 only if
-metrics.jsonl of both runs is the same file.
+All are `jamflow train` on CPU devices, the processes joined by gloo as on a cluster (JAX_COORDINATOR_ADDRESS and its kin), with
+held-out losses and checkpoints written in the background. With --restart the N end half way; half as many processes, two devices
+each, with worker processes that read, go on: metrics.jsonl must still be the same file. A third run goes on half way from one
+process to N on another mesh: its losses must agree to 1e-4. Without --data a small mixed set is made: sound and motion,
+sound only, motion only, so that programs of both streams and of one alone run. Exit code 0 only if all that holds.
 """
 import argparse
 import hashlib
@@ -20,7 +21,8 @@ from pathlib import Path
 
 LIMIT = 1_800  # seconds that a run may take
 MODEL = (
-    "log_every=1", "optim.warmup=2", "optim.lr=1e-2", "optim.decay=constant", "checkpoint.every=4", "evaluation.every=0",
+    "log_every=1", "optim.warmup=2", "optim.lr=1e-2", "optim.decay=constant", "checkpoint.every=2", "evaluation.every=4",
+    "evaluation.batches=1",
     "data.buckets=1", "data.batch_frames=600", "data.max_batch=4", "model.joint_layers=(0,)", "model.audio.text_width=16",
     *(f"model.{stream}.{size}" for stream in ("audio", "motion") for size in ("width=32", "depth=1", "heads=2", "head_dim=16")),
     "model.audio.text_layers=1",
@@ -31,9 +33,10 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="a prepared data set, or several as data.path takes them; default: a small mixed one")
     parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--restart", action="store_true", help="end the two half way and go on with worker processes")
-    parser.add_argument("--mesh", default="data=1,fsdp=2", help="axes of the two devices")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the configuration of both runs")
+    parser.add_argument("--processes", type=int, default=2, choices=(2, 4))
+    parser.add_argument("--restart", action="store_true", help="end half way and go on with other processes; and on another mesh")
+    parser.add_argument("--mesh", help="axes of the devices; default: data=1,fsdp=N")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the configuration of all runs")
     parser.add_argument("--out", type=Path, default=Path("runs/processes"), help="must not hold an earlier comparison")
     options = parser.parse_args(argv)
     if options.restart and options.steps < 6:
@@ -42,28 +45,41 @@ def main(argv: list[str]) -> int:
         parser.error(f"{options.out} holds an earlier comparison; name another --out")
     options.out.mkdir(parents=True, exist_ok=True)
     data = options.data or mixed_set(options.out / "data")
-    mesh, half = [f"mesh.{axis}" for axis in options.mesh.split(",")], options.steps // 2
+    many, half = options.processes, options.steps // 2
+    mesh = [f"mesh.{axis}" for axis in (options.mesh or f"data=1,fsdp={many}").split(",")]
 
     def train(name: str, processes: int, steps: int, *more: str) -> None:
         start, fields = time.perf_counter(), (f"data.path={data}", f"steps={steps}", *options.set)
-        run(options.out / name, processes, (*MODEL, *mesh, *fields, *more))
-        print(f"{name}: {processes} x {2 // processes}, to step {steps}, in {time.perf_counter() - start:.0f} s", flush=True)
+        run(options.out / name, processes, many // processes, (*MODEL, *mesh, *fields, *more))
+        print(f"{name}: {processes} x {many // processes}, to step {steps}, in {time.perf_counter() - start:.0f} s", flush=True)
+
+    def curve(name: str) -> str:
+        return (options.out / name / "metrics.jsonl").read_text()
+
+    def losses(name: str) -> list[float]:
+        return [row["loss"] for row in map(json.loads, curve(name).splitlines()) if "lr" in row]
 
     train("one", 1, options.steps)
     if options.restart:
-        train("two", 2, half)
-    train("two", 2, options.steps, *(("data.workers=1",) if options.restart else ()))
-    texts = [(options.out / name / "metrics.jsonl").read_text() for name in ("one", "two")]
-    losses = [row["loss"] for row in map(json.loads, texts[0].splitlines()) if "lr" in row]
-    print(f"losses {losses[0]:.6f} ... {losses[-1]:.6f}")
-    same = texts[0] == texts[1]
-    digests = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
-    print(f"metrics.jsonl: 1 x 2 {digests[0]}, 2 x 1 {digests[1]}: {'the same' if same else 'DIFFERENT'}")
+        train("many", many, half)
+        train("many", many // 2, options.steps, "data.workers=1")
+    else:
+        train("many", many, options.steps)
+    print(f"losses {losses('one')[0]:.6f} ... {losses('one')[-1]:.6f}")
+    same = curve("one") == curve("many")
+    digests = [hashlib.sha256(curve(name).encode()).hexdigest()[:16] for name in ("one", "many")]
+    print(f"metrics.jsonl: 1 x {many} {digests[0]}, {many} x 1 {digests[1]}: {'the same' if same else 'DIFFERENT'}")
+    if options.restart:
+        train("remeshed", 1, half)
+        train("remeshed", many, options.steps, f"mesh.data={many}", "mesh.fsdp=1")
+        off = max(abs(a - b) / abs(b) for a, b in zip(losses("remeshed"), losses("one"), strict=True))
+        print(f"half way from 1 process to {many} on mesh data={many}, fsdp=1: losses agree to {off:.1e}")
+        same &= off < 1e-4
     return 0 if same else 1
 
 
-def run(workdir: Path, processes: int, fields: tuple[str, ...]) -> None:
-    """`jamflow train` on two devices in so many processes, to the end."""
+def run(workdir: Path, processes: int, devices: int, fields: tuple[str, ...]) -> None:
+    """`jamflow train` in so many processes with so many devices each, to the end."""
     words = [sys.executable, "-u", "-m", "launch.train", "--config", "configs/quickstart.py", "--workdir", str(workdir),
              *(f"--config.{field}" for field in fields)]  # fmt: skip
     with socket.socket() as free:
@@ -72,7 +88,7 @@ def run(workdir: Path, processes: int, fields: tuple[str, ...]) -> None:
     started, logs = [], [workdir.with_name(f"{workdir.name}-{number}.log") for number in range(processes)]
     try:
         for number, log in enumerate(logs):
-            env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={2 // processes}"}
+            env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
             if processes > 1:
                 env |= {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(processes), "JAX_PROCESS_ID": str(number)}
             with open(log, "w") as output:

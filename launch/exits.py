@@ -7,9 +7,12 @@ import errno
 import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
 CLEAN, NOTHING_USABLE, WRONG_USAGE, SOME_REJECTED = 0, 1, 2, 3
+_said = ""  # the last error
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # say enough without the name of a file
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,7 +43,7 @@ def one_line_errors(main: Callable[[list[str]], int]) -> Callable[[list[str]], i
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return NOTHING_USABLE
         except OSError as error:  # a file of the user's that is missing, in the way or not to be written; a full disk
-            if error.filename is None and error.errno != errno.ENOSPC:
+            if error.filename is None and error.errno not in _DISK:
                 raise
             return _say(f"{error.filename or 'the disk'}: {error.strerror}", NOTHING_USABLE)
         except KeyboardInterrupt:
@@ -49,6 +52,32 @@ def one_line_errors(main: Callable[[list[str]], int]) -> Callable[[list[str]], i
     return wrapped
 
 
+def end_together(main: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
+    """Around `one_line_errors`, for a command of several processes: if one of them fails, none is left waiting for it."""
+
+    @functools.wraps(main)
+    def wrapped(argv: list[str]) -> int:
+        from jamflow_jax.parallel import processes
+
+        try:
+            code = main(argv)
+        except Exception as error:
+            processes.await_news()
+            if processes.several():
+                traceback.print_exc()
+            processes.leave(NOTHING_USABLE, repr(error))
+            raise
+        if code in (CLEAN, SOME_REJECTED):
+            processes.finish()
+        else:
+            processes.leave(code, _said)
+        return code
+
+    return wrapped
+
+
 def _say(message: object, code: int) -> int:
-    print("error: " + " ".join(str(message).split()), file=sys.stderr)
+    global _said
+    _said = " ".join(str(message).split())
+    print(f"error: {_said}", file=sys.stderr)
     return code

@@ -11,15 +11,20 @@ import shutil
 import sys
 from pathlib import Path
 
-from launch.exits import CLEAN, SOME_REJECTED, Parser, one_line_errors
+from launch.exits import CLEAN, SOME_REJECTED, Parser, end_together, one_line_errors
 
 
+@end_together
 @one_line_errors
 def main(argv: list[str]) -> int:
     options, overrides = _parser().parse_known_args(argv)
 
+    from data_pipelines.remote import address
+    from jamflow_jax.errors import ConfigError
     from launch import run_config
 
+    if at := address(options.workdir):
+        raise ConfigError(f"--workdir {at}: a run needs a directory; mount the bucket (gcsfuse, s3fs), or copy the run there later")
     config = run_config.load(options.config, overrides)
     return train(config, Path(options.workdir))
 
@@ -29,13 +34,14 @@ def train(config, workdir: Path) -> int:
     import jax
 
     from data_pipelines.loader import open_loader
-    from jamflow_jax.parallel.mesh import batch_shards, make_mesh, start_processes
+    from jamflow_jax.parallel.mesh import batch_shards, make_mesh
+    from jamflow_jax.parallel.processes import start_processes
     from jamflow_jax.timeline import MEL_BINS
-    from jamflow_jax.train import loop, origins, stages
+    from jamflow_jax.train import events, export, loop, origins, stages
     from jamflow_jax.train import workdir as run_directory
     from launch.compile_cache import use_compile_cache
 
-    start_processes()
+    start_processes(config.processes.start_seconds, config.processes.silent_seconds)
     use_compile_cache()
     first = jax.process_index() == 0
     say = _say if first else (lambda line: None)
@@ -104,7 +110,10 @@ def train(config, workdir: Path) -> int:
         say(f"stopped and saved at step {outcome.step:,}; the same command goes on from there")
     else:
         write()  # a resumed run may have been given more steps
+        if config.checkpoint.export:
+            export.export(workdir, config, mesh, say)
         say(f"done: {outcome.step:,} steps in {workdir}")
+    say(events.summary(events.read(workdir)))
     if loader.damaged:
         say(f"{len(loader.damaged)} damaged records were left out; the first: {next(iter(loader.damaged.values()))}")
     return SOME_REJECTED if loader.damaged else CLEAN

@@ -7,7 +7,6 @@ Several slices (TPU slices, each a torus of fast links, joined by the data-centr
 network is one sum of gradients a step, never a parameter that a layer waits for.
 """
 import math
-import os
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -19,16 +18,6 @@ from jamflow_jax.errors import ConfigError
 from jamflow_jax.parallel.rules import BATCH_AXES
 
 AXES = ("data", "fsdp", "tensor", "sequence")
-
-
-def start_processes() -> None:
-    """Joins the other processes of the run when JAX_COORDINATOR_ADDRESS is set; call it before anything touches a device.
-
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID say how many there are and which one this is; a cluster JAX knows fills them in itself.
-    """
-    if address := os.environ.get("JAX_COORDINATOR_ADDRESS"):
-        count, number = (os.environ.get(f"JAX_{name}") for name in ("NUM_PROCESSES", "PROCESS_ID"))
-        jax.distributed.initialize(address, int(count) if count else None, int(number) if number else None)
 
 
 def make_mesh(

@@ -19,6 +19,7 @@ import functools
 import gc
 import json
 import logging
+import math
 import re
 import shutil
 import sys
@@ -34,6 +35,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from jamflow_jax.errors import InputError
+from jamflow_jax.train.config import CheckpointConfig
 from jamflow_jax.train.state import TrainState
 
 FORMAT = 1
@@ -46,11 +48,11 @@ class Damaged(ValueError):
 
 
 class Checkpoints:
-    """The checkpoints of one run, newest `keep` kept."""
+    """The checkpoints of one run; `config` says which are kept."""
 
-    def __init__(self, directory: str | Path, keep: int = 3):
+    def __init__(self, directory: str | Path, config: CheckpointConfig | None = None):
         self.directory = Path(directory).absolute()
-        self.keep = keep
+        self.config = config or CheckpointConfig()
         self._orbax: ocp.training.Checkpointer | None = None
 
     def restore(
@@ -86,18 +88,53 @@ class Checkpoints:
             )
         return None
 
-    def save(self, step: int, state: TrainState, record: Record) -> None:
-        """Starts saving in the background (after the last save has finished); returns once the state may be donated."""
-        if self._orbax is None:
-            newest = ocp.training.preservation_policies.LatestN(self.keep)
-            self._orbax = ocp.training.Checkpointer(self.directory, preservation_policy=newest, cleanup_tmp_directories=True)
-        arrays = _split(state)
-        self._orbax.save_checkpointables_async(step, arrays, custom_metadata=_complete(record, step, arrays), force=True)
+    def save(self, step: int, state: TrainState, record: Record, held_out: dict[str, float] | None = None) -> None:
+        """Starts saving in the background (after the last save has finished); returns once the state may be donated.
+
+        Args:
+          held_out: the held-out losses of this step, if there are any: they go into the record, and `keep_best` compares them.
+
+        Raises:
+          InputError: this checkpoint or the one before cannot be written (a full disk, no right to).
+        """
+        with self._writing():
+            if self._orbax is None:
+                self._orbax = ocp.training.Checkpointer(
+                    self.directory, preservation_policy=_policy(self.config), cleanup_tmp_directories=True)
+            arrays, metrics = _split(state), None
+            if held_out:
+                record = {**record, "held_out": held_out}
+                metrics = {"held_out": held_out[self.config.keep_best]} if self.config.keep_best in held_out else None
+            self._orbax.save_checkpointables_async(
+                step, arrays, custom_metadata=_complete(record, step, arrays), metrics=metrics, force=True)
 
     def close(self) -> None:
-        """Waits for the save under way."""
-        if self._orbax is not None:
-            self._orbax.close()
+        """Waits for the save under way. Raises InputError: it could not be written."""
+        orbax, self._orbax = self._orbax, None
+        if orbax is not None:
+            with self._writing():
+                orbax.close()
+
+    def best(self) -> int | None:
+        """The step of the checkpoint with the lowest held-out loss of those there are, else the newest; None: there is none."""
+        metric = "total" if self.config.keep_best == "none" else self.config.keep_best
+        found = {}
+        for step in steps(self.directory):
+            with contextlib.suppress(Damaged):
+                found[step] = read_record(self.directory / str(step)).get("held_out", {}).get(metric, math.inf)
+        return min(found, key=lambda step: (found[step], -step), default=None)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not _passing(error):
+                raise
+            raise InputError(
+                f"a checkpoint cannot be written to {self.directory} ({_reason(error, self.directory)}); those before it are "
+                f"whole, and the same command goes on from the last"
+            ) from error
 
     @property
     def _aside(self) -> Path:
@@ -112,6 +149,18 @@ class Checkpoints:
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("checkpoint set aside")
         return 1
+
+
+def _policy(config: CheckpointConfig):
+    """The newest, and whatever else `config` wants kept."""
+    kept = ocp.training.preservation_policies
+    policies = [kept.LatestN(config.keep)]
+    if config.keep_every > 0:
+        policies.append(kept.EveryNSteps(config.keep_every))
+    if config.keep_best != "none":
+        lowest = {"get_metric_fn": lambda metrics: metrics["held_out"], "reverse": True, "n": 1}
+        policies.append(kept.BestN(**lowest, keep_checkpoints_without_metrics=False))
+    return kept.AnyPreservationPolicy(policies)
 
 
 def save_parameters(directory: str | Path, step: int, params: dict[str, Any], record: Record) -> None:

@@ -63,6 +63,9 @@ class MeshConfig:
 class CheckpointConfig:
     every: int = 1_000  # steps
     keep: int = 3  # newest checkpoints kept
+    keep_every: int = 0  # besides, those of multiples of so many steps; 0: none
+    keep_best: Literal["none", "total", "audio", "motion"] = "none"  # besides, the one with the lowest of this held-out loss
+    export: bool = False  # at the end, the averages of the best (else of the last) as a model of their own in DIR/best
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +73,22 @@ class EvaluationConfig:
     every: int = 1_000  # steps; 0: never
     batches: int = 8  # of the validation split, with fixed noise
     ema: bool = True  # of the averaged parameters
+
+
+@dataclasses.dataclass(frozen=True)
+class ProcessesConfig:
+    """Patience with the other processes of a run, in seconds."""
+
+    start_seconds: float = 600.0  # until all have come
+    silent_seconds: float = 120.0  # until one that says nothing is given up, and the run with it
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileConfig:
+    """A window of steps under JAX's profiler, into DIR/profile."""
+
+    start: int = 0  # its first step
+    steps: int = 0  # 0: no profile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +108,15 @@ class RunConfig:
     mesh: MeshConfig = MeshConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    processes: ProcessesConfig = ProcessesConfig()
+    profile: ProfileConfig = ProfileConfig()
 
     def __post_init__(self):
         positive = {
             "steps": self.steps, "log_every": self.log_every, "checkpoint.every": self.checkpoint.every,
             "checkpoint.keep": self.checkpoint.keep, "optim.accumulate": self.optim.accumulate,
             "optim.skip_nonfinite": self.optim.skip_nonfinite, "optim.clip": self.optim.clip,
+            "processes.start_seconds": self.processes.start_seconds, "processes.silent_seconds": self.processes.silent_seconds,
         }  # fmt: skip
         for name, value in positive.items():
             if not value > 0:
@@ -107,5 +129,11 @@ class RunConfig:
         learning = (optim.audio_lr, optim.motion_lr) if self.stage == 2 else (optim.motion_lr,)
         if not optim.lr * max(learning) > 0:
             raise ValueError("every stream is frozen: optim.lr and one of optim.audio_lr, optim.motion_lr must be positive")
+        if self.profile.steps > 0 and self.profile.start < 1:
+            raise ValueError("profile.start must be a step, from 1 on")
+        saved, compared = self.checkpoint.every, self.evaluation.every
+        if self.checkpoint.keep_best != "none" and (compared <= 0 or max(saved, compared) % min(saved, compared)):
+            raise ValueError("checkpoint.keep_best takes held-out losses of the steps that are saved: checkpoint.every and "
+                             "evaluation.every must be multiples of one another")  # fmt: skip
         if not 0 <= optim.ema < 1 or not all(0 <= beta < 1 for beta in optim.betas):
             raise ValueError(f"optim.ema {optim.ema} and optim.betas {optim.betas} must lie in [0, 1)")

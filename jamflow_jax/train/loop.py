@@ -4,9 +4,9 @@ Order matters in three places. Metrics are fetched one step late, so that the de
 metrics.jsonl are on disk before the checkpoint of their step. The next batch is taken after the checkpoint has begun. The step
 number decides batch and randomness, so a resumed run repeats what the lost steps had done, bit for bit.
 """
+import contextlib
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,11 +18,12 @@ from jax.sharding import Mesh
 from jamflow_jax.config import to_dict
 from jamflow_jax.errors import InputError
 from jamflow_jax.parallel.mesh import put_batch
-from jamflow_jax.train import metrics, resume
+from jamflow_jax.train import events, flops, metrics, resume
 from jamflow_jax.train.checkpoint import Checkpoints
 from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.interrupt import Interrupt
 from jamflow_jax.train.metrics import MetricsLog
+from jamflow_jax.train.profile import Profiler
 from jamflow_jax.train.state import TrainState, initialise, layout, parameter_table
 from jamflow_jax.train.step import make_evaluation_step, make_train_step
 
@@ -72,14 +73,23 @@ def run(
     Raises:
       InputError: a checkpoint of another run or data, all checkpoints damaged, or a gradient that stays non-finite.
     """
-    checkpoints = Checkpoints(Path(workdir) / "checkpoints", config.checkpoint.keep)
+    checkpoints, times = Checkpoints(Path(workdir) / "checkpoints", config.checkpoint), events.Times()
     with jax.set_mesh(mesh), Interrupt() as stop:
-        state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
-        log = MetricsLog(workdir, step) if jax.process_index() == 0 else _NoLog()
+        with times.phase("initialise"):
+            state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
+        first = jax.process_index() == 0
+        log = Log(config, MetricsLog(workdir, step), events.EventLog(workdir), times, step) if first else _NoLog()
+        profiler = Profiler(config.profile, workdir)
         try:
-            return _Loop(config, data, mesh, checkpoints, log, say).run(state, step, rows, stop)
+            outcome = _Loop(config, data, mesh, checkpoints, log, times, profiler, say).run(state, step, rows, stop)
+            with times.phase("checkpoint"):
+                checkpoints.close()
+            log.spent(outcome.step)
+            return outcome
         finally:
-            checkpoints.close()
+            profiler.close()
+            with contextlib.suppress(InputError):  # what the run ends with already comes first
+                checkpoints.close()
             log.close()
 
 
@@ -100,21 +110,27 @@ def _begin(config, data, mesh, workdir, checkpoints, start, say, begun) -> tuple
 
 
 class _Loop:
-    def __init__(self, config, data, mesh, checkpoints, log, say):
-        self.config, self.data, self.mesh, self.checkpoints, self.log, self.say = config, data, mesh, checkpoints, log, say
+    def __init__(self, config, data, mesh, checkpoints, log, times, profiler, say):
+        self.config, self.data, self.mesh, self.checkpoints, self.say = config, data, mesh, checkpoints, say
+        self.log, self.times, self.profiler = log, times, profiler
         self.train_step = make_train_step(config, mesh, data.live_mouth_D)
         self.evaluation_step = make_evaluation_step(config, mesh, data.live_mouth_D)
+        self.compiled: set[tuple] = set()  # programs: the step or the evaluation, shapes, streams
 
     def run(self, state: TrainState, step: int, rows: list, stop: Interrupt) -> Outcome:
         config = self.config
-        self.rows, self.late, self.clock = rows, None, _Clock(step)
+        self.rows, self.late = rows, None
         interrupted = False
-        for batch in self.data.source.iterate(step, config.steps) if step < config.steps else ():
+        batches = iter(self.data.source.iterate(step, config.steps) if step < config.steps else ())
+        while (batch := self._next(batches)) is not None:
             # --- step
-            state, values = self.train_step(state, put_batch(batch, self.mesh), present_streams(batch))
+            self.profiler.before(step + 1)
+            state, values = self._call(self.train_step, "step", state, batch)
             step += 1
+            self.log.took(batch)
             self._collect()
             self.late = step, values
+            self.profiler.after(step, values)
 
             # --- held-out losses, checkpoint
             interrupted = stop.requested(step)
@@ -123,21 +139,35 @@ class _Loop:
             save = last or interrupted or step % config.checkpoint.every == 0
             if evaluate or save:
                 self._collect()
-                with self.clock.paused():
-                    if evaluate:
-                        self._evaluate(step, state)
+                with self.times.phase("evaluation"):
+                    losses = self._evaluate(step, state) if evaluate else {}
+                with self.times.phase("checkpoint"):
                     if save:
-                        self._save(step, state)
+                        self._save(step, state, losses)
+                self.log.spent(step)
             if last or interrupted:
                 break
         return Outcome(step, interrupted and step < config.steps)
+
+    def _next(self, batches: Iterator[HostBatch]) -> HostBatch | None:
+        with self.times.phase("data"):
+            return next(batches, None)
+
+    def _call(self, function: Callable, phase: str, arrays: Any, batch: HostBatch):
+        """The jitted `function` of state or parameters and a batch. Its first call for these shapes compiles."""
+        streams = present_streams(batch)
+        program = function, batch["mel"].shape, streams
+        with self.times.phase(phase if program in self.compiled else "compile"):
+            self.compiled.add(program)
+            return function(arrays, put_batch(batch, self.mesh), streams)
 
     def _collect(self) -> None:
         """Fetches the metrics of the step before and writes a line when one is due."""
         if self.late is None:
             return
         (step, values), self.late = self.late, None
-        row = {name: float(value) for name, value in jax.device_get(values).items()}
+        with self.times.phase("step"):
+            row = {name: float(value) for name, value in jax.device_get(values).items()}
         self.rows.append(row)
         limit = self.config.optim.skip_nonfinite
         if row["skipped_in_a_row"] >= limit:
@@ -149,48 +179,65 @@ class _Loop:
             return
         line = metrics.summarise(self.rows)
         self.log.write(step, "train", line)
-        speed = self.clock.speed(step, line["frames"] / len(self.rows))
-        self.log.write_speed(step, speed)
-        self.say(metrics.progress_line(step, self.config.steps, line, **speed))
+        self.log.spent(step)
+        speed = self.log.speed(step, line["frames"] / len(self.rows))
+        self.say(metrics.progress_line(step, self.config.steps, line, speed))
         self.rows = []
 
-    def _evaluate(self, step: int, state: TrainState) -> None:
+    def _evaluate(self, step: int, state: TrainState) -> dict[str, float]:
         params = state.averaged if self.config.evaluation.ema else state.params
-        sums = [self.evaluation_step(params, put_batch(batch, self.mesh), present_streams(batch))
-                for batch in self.data.validation()]  # fmt: skip
+        sums = [self._call(self.evaluation_step, "evaluation", params, batch) for batch in self.data.validation()]
         losses = metrics.mean_losses([{k: float(v) for k, v in row.items()} for row in jax.device_get(sums)])
-        if losses:
-            self.log.write(step, "validation", losses)
-            self.say(f"step {step:,}  held out: " + "  ".join(f"{name} {value:.4f}" for name, value in losses.items()))
+        if not losses:
+            return {}
+        self.log.write(step, "validation", losses)
+        self.say(f"step {step:,}  held out: " + "  ".join(f"{name} {value:.4f}" for name, value in losses.items()))
+        goal = self.config.objective
+        weights = {"audio": goal.audio_weight, "motion": goal.motion_weight}
+        return {**losses, "total": math.fsum(weights[name] * value for name, value in losses.items())}
 
-    def _save(self, step: int, state: TrainState) -> None:
+    def _save(self, step: int, state: TrainState, losses: dict[str, float]) -> None:
         # Means of an interval cut by a checkpoint must come out as if it had not been: the steps so far go along.
         pending = [{name: v if math.isfinite(v) else str(v) for name, v in row.items()} for row in self.rows]
-        self.checkpoints.save(
-            step, state, {"config": to_dict(self.config), "fingerprint": self.data.fingerprint, "pending": pending})
+        record = {"config": to_dict(self.config), "fingerprint": self.data.fingerprint, "pending": pending}
+        self.checkpoints.save(step, state, record, losses)
 
 
-class _Clock:
-    """Speed since the last line, without the time spent on evaluation and checkpoints."""
+class Log:
+    """The files that process 0 writes: what was computed, and where the time went."""
 
-    def __init__(self, step: int):
-        self.step, self.start, self.idle = step, time.perf_counter(), 0.0
+    def __init__(self, config: RunConfig, values: MetricsLog, spent: events.EventLog, times: events.Times, step: int):
+        self.config, self.values, self.events, self.times = config, values, spent, times
+        self.step, self.working, self.flops = step, 0.0, 0.0  # since the last speed
+        self.write = values.write
+        self.events.start(step)
 
-    def paused(self):
-        return self
+    def spent(self, step: int) -> None:
+        """Writes down the seconds since the last call."""
+        seconds = self.times.take()
+        self.working += seconds.get("step", 0.0) + seconds.get("data", 0.0)
+        self.events.spent(step, seconds)
 
-    def __enter__(self):
-        self._since = time.perf_counter()
-
-    def __exit__(self, *_):
-        self.idle += time.perf_counter() - self._since
+    def took(self, batch: HostBatch) -> None:
+        """Counts the work of a batch. With several processes: as if all had batches like this one's."""
+        lengths = batch["length"][batch["weight"] > 0]
+        self.flops += jax.process_count() * flops.step_flops(self.config, lengths.tolist(), present_streams(batch))
 
     def speed(self, step: int, frames_per_step: float) -> dict[str, float]:
-        """Steps and valid mel frames a second since the last call."""
-        now = time.perf_counter()
-        rate = (step - self.step) / max(now - self.start - self.idle, 1e-9)
-        self.step, self.start, self.idle = step, now, 0.0
-        return {"steps_per_s": rate, "frames_per_s": rate * frames_per_step}
+        """Steps, valid mel frames and model FLOPs a second since the last call, without compilation, evaluation and checkpoints."""
+        seconds, devices = max(self.working, 1e-9), jax.devices()
+        rate = (step - self.step) / seconds
+        speed = {"steps_per_s": rate, "frames_per_s": rate * frames_per_step, "tflops_per_s": self.flops / seconds / 1e12}
+        share = flops.mfu(self.flops, seconds, len(devices), devices[0].device_kind)
+        speed |= {} if share is None else {"mfu": share}
+        self.step, self.working, self.flops = step, 0.0, 0.0
+        self.values.write_speed(step, speed)
+        return speed
+
+    def close(self) -> None:
+        """Flushes everything."""
+        self.values.close()
+        self.events.close()
 
 
 class _NoLog:
@@ -199,7 +246,10 @@ class _NoLog:
     def write(self, *_):
         pass
 
-    write_speed = close = write
+    spent = took = close = write
+
+    def speed(self, *_):
+        return {"steps_per_s": 0.0, "frames_per_s": 0.0}
 
 
 def present_streams(batch: HostBatch) -> tuple[str, ...]:

@@ -86,15 +86,16 @@ def read(workdir: str | Path, split: str = "train") -> list[dict[str, float]]:
     return [line for line in map(json.loads, lines) if line["split"] == split]
 
 
-def progress_line(step: int, steps: int, values: Mapping[str, float], steps_per_s: float, frames_per_s: float) -> str:
+def progress_line(step: int, steps: int, values: Mapping[str, float], speed: Mapping[str, float]) -> str:
     """step 1,200/20,000  audio 1.234  motion 0.567  lr 7.5e-05  3.20 steps/s  45,000 frames/s  1 h 38 min left
 
     "no loss" stands for steps in which nothing was counted: of clips that are all damaged, or without what is trained."""
     losses = [f"{name} {values[name]:.4f}" for name in ("audio", "motion") if name in values]
     skipped = [f"skipped {values['skipped']:.0f}"] if values["skipped"] else []
-    left = time_left((steps - step) / steps_per_s) if steps_per_s > 0 else "?"
-    speed = f"{steps_per_s:.2f} steps/s", f"{frames_per_s:,.0f} frames/s", f"{left} left"
-    return "  ".join([f"step {step:,}/{steps:,}", *(losses or ["no loss"]), f"lr {values['lr']:.2g}", *skipped, *speed])
+    left = time_left((steps - step) / speed["steps_per_s"]) if speed["steps_per_s"] > 0 else "?"
+    told = [f"{speed['steps_per_s']:.2f} steps/s", f"{speed['frames_per_s']:,.0f} frames/s"]
+    told += [*([f"MFU {speed['mfu']:.1%}"] if "mfu" in speed else []), f"{left} left"]
+    return "  ".join([f"step {step:,}/{steps:,}", *(losses or ["no loss"]), f"lr {values['lr']:.2g}", *skipped, *told])
 
 
 def time_left(seconds: float) -> str:

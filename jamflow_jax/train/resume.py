@@ -14,6 +14,8 @@ MAY_CHANGE = (
     "mesh.",  # other devices: equal up to rounding
     "checkpoint.",
     "evaluation.",
+    "processes",
+    "profile",
     "data.path",  # moved; what counts is the fingerprint of what it holds
     "data.workers",
     "data.prefetch",

@@ -47,6 +47,11 @@ def test_a_wrong_start_leaves_nothing(words, tmp_path, capsys, monkeypatch, fiel
     assert not (tmp_path / "run").exists()
 
 
+def test_a_workdir_is_a_directory(words, capsys):
+    assert train.main([*words, "--workdir", "gs://bucket/run"]) == 2
+    assert "--workdir gs://bucket/run: a run needs a directory" in capsys.readouterr().err
+
+
 def test_a_start_is_told_and_its_licence_and_vocoder_go_along(words, tmp_path, capsys, monkeypatch):
     from jamflow_jax.motion.normalise import Statistics
     from jamflow_jax.text.tokenizer import Tokenizer

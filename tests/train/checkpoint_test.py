@@ -11,6 +11,7 @@ import pytest
 from jamflow_jax.errors import InputError
 from jamflow_jax.train import checkpoint
 from jamflow_jax.train.checkpoint import Checkpoints, Damaged, checksums, steps
+from jamflow_jax.train.config import CheckpointConfig
 from jamflow_jax.train.state import TrainState
 
 
@@ -144,3 +145,25 @@ def test_tensorstore_tells_passing_errors_from_damage(saved):
 
 def abstract(leaf):
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=HERE)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line(saved, monkeypatch):
+    def full(*_, **__):
+        raise ValueError("Error writing: No space left on device [os_error_code='28']")
+
+    monkeypatch.setattr(checkpoint.ocp.training.Checkpointer, "save_checkpointables_async", full)
+    with pytest.raises(InputError, match="a checkpoint cannot be written to .*checkpoints [(].*No space left on device[)]; "):
+        saved.save(6, state(), {"config": {}})
+    monkeypatch.setattr(checkpoint.ocp.training.Checkpointer, "close", full)
+    with pytest.raises(InputError, match="a checkpoint cannot be written"):
+        saved.close()
+    saved.close()  # said once
+
+
+def test_what_is_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", CheckpointConfig(keep=1, keep_every=4, keep_best="total"))
+    for step in range(1, 8):
+        losses = {"total": abs(step - 3.0), "audio": 1.0} if step % 3 == 0 else None
+        checkpoints.save(step, state(), {"config": {}}, losses)
+    checkpoints.close()
+    assert steps(checkpoints.directory) == [3, 4, 7] and checkpoints.best() == 3

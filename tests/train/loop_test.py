@@ -13,7 +13,7 @@ import pytest
 
 from jamflow_jax.errors import ConfigError, InputError
 from jamflow_jax.parallel.mesh import make_mesh
-from jamflow_jax.train import loop, metrics
+from jamflow_jax.train import events, loop, metrics
 from jamflow_jax.train.checkpoint import steps
 
 
@@ -65,7 +65,10 @@ def test_what_a_run_leaves(whole):
     assert [line["step"] for line in metrics.read(whole)] == [5, 10, 12]
     assert [line["step"] for line in metrics.read(whole, "validation")] == [6, 12]
     assert {"audio", "motion", "loss", "grad_norm", "lr", "frames", "skipped"} <= set(metrics.read(whole)[0])
-    assert any((whole / "tb").iterdir()) and (whole / "speed.jsonl").exists()
+    assert any((whole / "tb").iterdir())
+    speed = json.loads((whole / "speed.jsonl").read_text().splitlines()[-1])
+    assert speed["tflops_per_s"] > 0 and "mfu" not in speed  # nobody says what a CPU could do
+    assert {name for line in events.read(whole) for name in line.get("seconds", ())} == set(events.PHASES)
 
 
 SLOW = pytest.mark.slow
@@ -79,6 +82,9 @@ def test_killed_anywhere_the_curve_is_the_same(run, tiny, whole, tmp_path, at):
     outcome, said = run(tiny(), tmp_path)
     assert (outcome.step, outcome.interrupted) == (12, False)
     assert curve(tmp_path) == curve(whole)
+    lines = events.read(tmp_path)
+    assert [line["step"] for line in lines if line["event"] == "start"][0] == 0 and lines[-1]["step"] == 12
+    assert events.account(lines)["step"] > 0 and (at < 5 or events.account(lines)["lost"] > 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=SLOW)])

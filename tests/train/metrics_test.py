@@ -29,9 +29,10 @@ def test_lines_beyond_the_checkpoint_and_torn_lines_go(tmp_path):
 
 
 def test_progress_line():
-    line = metrics.progress_line(1200, 20000, {"audio": 1.0, "motion": 0.5, "lr": 7.5e-5, "skipped": 0}, 3.2, 45000)
+    speed = {"steps_per_s": 3.2, "frames_per_s": 45000}
+    line = metrics.progress_line(1200, 20000, {"audio": 1.0, "motion": 0.5, "lr": 7.5e-5, "skipped": 0}, speed)
     assert line == ("step 1,200/20,000  audio 1.0000  motion 0.5000  lr 7.5e-05  3.20 steps/s  45,000 frames/s  1 h 38 min left")
-    line = metrics.progress_line(1, 6, {"lr": 1e-3, "skipped": 2}, 2.0, 0)
+    line = metrics.progress_line(1, 6, {"lr": 1e-3, "skipped": 2}, {"steps_per_s": 2.0, "frames_per_s": 0})
     assert line == "step 1/6  no loss  lr 0.001  skipped 2  2.00 steps/s  0 frames/s  2 s left"
 
 

@@ -1,0 +1,54 @@
+"""The best of a run as a model of its own: DIR/best, with the averaged parameters and nothing of the optimiser.
+
+It is the directory of a run like any other: `--model DIR/best` samples from it, converts it and starts from it. All processes take
+part, each with what lies on its devices.
+"""
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from jamflow_jax.config import to_dict
+from jamflow_jax.train import bundle, checkpoint, origins
+from jamflow_jax.train.config import RunConfig
+from jamflow_jax.train.state import layout
+
+FOLDER = "best"
+COPIED = ("config.json", "dataset.json", "vocab.txt", "statistics.json", origins.FILE, bundle.VOCODER)
+
+
+def export(workdir: str | Path, config: RunConfig, mesh: Mesh, say: Callable[[str], None] = print) -> None:
+    """Writes DIR/best from the checkpoint with the lowest held-out loss (else the newest), which is verified.
+
+    Raises:
+      InputError, Damaged: it cannot be read or written.
+    """
+    workdir = Path(workdir).absolute()
+    step = checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint).best()
+    if step is None:
+        return
+    path, place = workdir / "checkpoints" / str(step), workdir / FOLDER
+    record = checkpoint.read_record(path)
+    shapes, places = layout(config, mesh)
+    abstract = jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, places)
+    arrays = checkpoint.load(path, {"params": abstract.params, "averages": abstract.ema}, record)
+    if jax.process_index() == 0:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        for name in COPIED:
+            if (workdir / name).exists():
+                shutil.copyfile(workdir / name, place / name)
+    _together("export begins")
+    kept = {"config": to_dict(config), "fingerprint": "", "pending": []}
+    checkpoint.save_parameters(place / "checkpoints", step, {**arrays["params"], **arrays["averages"]}, kept)
+    held_out = record.get("held_out", {})
+    losses = "  ".join(f"{name} {value:.4f}" for name, value in held_out.items())
+    say(f"best: step {step:,}{f' (held out: {losses})' if losses else ''}, its averages are the model {place}")
+
+
+def _together(what: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)

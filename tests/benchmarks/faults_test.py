@@ -1,0 +1,21 @@
+"""The fault suite's short form: one fault of each kind that one process can meet."""
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import faults
+
+
+def test_table():
+    events = [{"kind": "a", "what": "A.", "processes": 1, "ok": ok} for ok in (True, False)]
+    assert faults.table([{"faults": events}, {"faults": events[:1]}]).splitlines()[2:] == ["| 1 | A | 3 | 2 |", "| | all | 3 | 2 |"]
+
+
+@pytest.mark.slow
+def test_short(tmp_path):
+    words = [sys.executable, "-m", "benchmarks.faults", "--short", "--out", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=3000)
+    report = json.loads((tmp_path / "faults.json").read_text())
+    assert done.returncode == 0 and report["same"] and len(report["faults"]) >= 11, done.stdout[-3000:]

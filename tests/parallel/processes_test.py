@@ -1,0 +1,151 @@
+"""How processes find each other, and what is said when one of them is missing, dead or silent."""
+import re
+import socket
+import threading
+import time
+
+import pytest
+
+from jamflow_jax.errors import ConfigError, InputError
+from jamflow_jax.parallel import processes
+from jamflow_jax.parallel.processes import Peers
+
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "node[003-004]", "SLURM_NTASKS": "2", "SLURM_PROCID": "1",
+         "SLURM_LOCALID": "0"}  # fmt: skip
+EXPLICIT = {"JAX_COORDINATOR_ADDRESS": "host:9", "JAX_NUM_PROCESSES": "4", "JAX_PROCESS_ID": "3"}
+
+
+def place(monkeypatch, **environment):
+    for name in (*SLURM, *EXPLICIT):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return processes._place(1)
+
+
+def test_a_process_alone_opens_nothing(monkeypatch):
+    monkeypatch.setattr(processes, "Peers", lambda *_: pytest.fail("a roll-call"))
+    assert place(monkeypatch) is None
+    processes.start_processes()
+    processes.finish(), processes.leave(1, "x"), processes.await_news()  # nothing to do
+    assert not processes.several()
+
+
+def test_settings_come_before_the_cluster(monkeypatch):
+    assert place(monkeypatch, **SLURM) == ("node003:61447", 2, 1, [0])
+    assert place(monkeypatch, **SLURM, **EXPLICIT) == ("host:9", 4, 3, None)
+    assert place(monkeypatch, **SLURM, JAX_COORDINATOR_ADDRESS="host:9") == ("host:9", 2, 1, [0])
+    assert place(monkeypatch, **SLURM, JAX_NUM_PROCESSES="1") is None  # alone inside a job
+    assert place(monkeypatch, **{**SLURM, "SLURM_NTASKS": "1", "SLURM_PROCID": "0"}) is None
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"JAX_COORDINATOR_ADDRESS": ""}, "need JAX_COORDINATOR_ADDRESS=HOST:PORT"),
+    ({"JAX_NUM_PROCESSES": ""}, "set JAX_NUM_PROCESSES and JAX_PROCESS_ID as well"),
+    ({"JAX_PROCESS_ID": "4"}, "a number from 0 on"),
+    ({"JAX_PROCESS_ID": "x"}, "expected whole numbers"),
+    ({"JAX_COORDINATOR_ADDRESS": "host"}, "expected HOST:PORT"),
+])  # fmt: skip
+def test_settings_that_contradict_each_other(monkeypatch, change, words):
+    with pytest.raises(ConfigError, match=words):
+        place(monkeypatch, **{name: value for name, value in {**EXPLICIT, **change}.items() if value})
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """Exit codes, in place of ends."""
+    codes = []
+
+    def end(code):
+        codes.append(code)
+        raise SystemExit
+
+    monkeypatch.setattr(processes, "_exit", end)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    return codes
+
+
+def come(port: int, number: int) -> socket.socket:
+    """A process that has called itself `number`."""
+    while True:
+        try:
+            link = socket.create_connection(("localhost", port), timeout=5)
+        except ConnectionRefusedError:
+            time.sleep(0.01)
+            continue
+        link.sendall(f"here {number} host{number}\n".encode())
+        return link
+
+
+def test_who_has_not_come_is_named_to_all(port):
+    said = []
+    follower = threading.Thread(target=lambda: said.append(processes._line(come(port, 2))))
+    follower.start()
+    with pytest.raises(InputError, match=r"processes 1, 3 of 4 have not come within 1 s; 2 are here"):
+        Peers(f"localhost:{port}", 4, 0, 1, 5)
+    follower.join()
+    assert re.match("end 1 processes 1, 3 of 4", said[0])
+
+
+def test_process_0_has_not_come(port):
+    with pytest.raises(InputError, match=rf"process 0 has not answered at localhost:{port} within 0 s .this is process 1 of 2"):
+        Peers(f"localhost:{port}", 2, 1, 0.3, 5)
+
+
+def test_one_number_twice(port):
+    links = []
+    follower = threading.Thread(target=lambda: links.extend(come(port, 1) for _ in range(2)))
+    follower.start()
+    with pytest.raises(ConfigError, match="two processes are number 1, the second on host1"):
+        Peers(f"localhost:{port}", 3, 0, 5, 5)
+    follower.join()
+
+
+def gathered(port, silent=5.0):
+    """Process 0 of two, and the other's end."""
+    links = []
+    follower = threading.Thread(target=lambda: links.append(come(port, 1)))
+    follower.start()
+    peers = Peers(f"localhost:{port}", 2, 0, 5, silent)
+    follower.join()
+    assert processes._line(links[0]) == "go"
+    return peers, links[0]
+
+
+@pytest.mark.parametrize("harm, code, words", [
+    (lambda link: link.close(), 1, "process 1 on host1 is gone; the same command goes on from the last checkpoint"),
+    (lambda link: link.sendall(b"end 3 process 1 has ended: the disk is full\n"), 3, "process 1 has ended: the disk is full"),
+    (lambda link: None, 1, "process 1 on host1 has said nothing for 0 s"),
+])  # fmt: skip
+def test_the_end_of_one_is_the_end_of_all(port, ended, capsys, harm, code, words):
+    peers, link = gathered(port, 0.4)
+    harm(link)
+    peers._thread.join(5)
+    said = capsys.readouterr().err
+    assert ended == [code] and said.startswith(f"error: {words}") and said.count("\n") == 1
+
+
+def test_after_a_farewell_an_end_is_none(port, ended, capsys):
+    peers, link = gathered(port, 0.4)
+    link.sendall(b"bye\n")
+    link.close()
+    time.sleep(0.6)
+    assert peers._thread.is_alive()
+    peers.farewell()
+    peers._thread.join(5)
+    assert not ended and capsys.readouterr().err == ""
+
+
+def test_one_that_ends_tells_the_others(port, ended):
+    peers, link = gathered(port)
+    with pytest.raises(SystemExit):
+        peers.leave(2, "config.x: no such\nfield")
+    lines = link.recv(1000).decode().splitlines()
+    assert ended == [2] and "end 2 process 0 has ended: config.x: no such field" in lines
