@@ -38,7 +38,8 @@ SPEECH = ("audio",)
 def run_config(depth: int, dropout: float, remat: str, dtype: str) -> RunConfig:
     """Speech alone is trained; the motion stream, which a config has to have, is as narrow as can be and is not run."""
     trunk = {"depth": depth, "dropout": dropout, "remat": remat, "dtype": dtype}
-    model = JamFlowConfig(AudioConfig(**trunk), MotionConfig(**trunk, width=16, mouth_dim=1, rest_dim=1), joint_layers=())
+    audio = AudioConfig(**trunk, grn_over_padding=True)  # as F5-TTS computes it, so that velocities can be compared
+    model = JamFlowConfig(audio, MotionConfig(**trunk, width=16, mouth_dim=1, rest_dim=1), joint_layers=())
     return RunConfig(model=model, optim=OptimConfig(motion_lr=0.0))
 
 
