@@ -68,7 +68,7 @@ def create(config: RunConfig, params: dict[str, Any]) -> TrainState:
 
 def layout(config: RunConfig, mesh: Mesh) -> tuple[TrainState, TrainState]:
     """(shapes, shardings) of the state, without allocating anything."""
-    boxed = jax.eval_shape(lambda key: create(config, init_params(config, key)), jax.random.key(0))
+    boxed = jax.eval_shape(lambda: create(config, init_params(config, jax.random.key(0))))  # no key is made: the mesh may be a plan
     return nn.unbox(boxed), shardings(boxed, mesh)
 
 
