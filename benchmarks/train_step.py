@@ -39,8 +39,7 @@ SPEECH = ("audio",)
 def run_config(depth: int, dropout: float, remat: str, dtype: str) -> RunConfig:
     """Speech alone is trained; the motion stream, which a config has to have, is as narrow as can be and is not run."""
     trunk = {"depth": depth, "dropout": dropout, "remat": remat, "dtype": dtype}
-    audio = AudioConfig(**trunk, grn_over_padding=True)  # as F5-TTS computes it, so that velocities can be compared
-    model = JamFlowConfig(audio, MotionConfig(**trunk, width=16, mouth_dim=1, rest_dim=1), joint_layers=())
+    model = JamFlowConfig(AudioConfig(**trunk), MotionConfig(**trunk, width=16, mouth_dim=1, rest_dim=1), joint_layers=())
     return RunConfig(model=model, optim=OptimConfig(motion_lr=0.0))
 
 
@@ -98,14 +97,13 @@ def theirs(config: AudioConfig, params, batch) -> tuple[Callable[[], None], floa
     mel, text, lens = (torch.from_numpy(np.array(batch[name])) for name in ("mel", "text", "length"))
     lens, text = lens.long(), text.long()
 
+    # compared on the first example, which has no padding: F5-TTS's base config lets frames see padding
     dit.eval()
-    cond, at = mel * (torch.arange(mel.shape[1]) < 100)[None, :, None], torch.linspace(0.1, 0.9, len(mel))
+    cond, at = mel[:1] * (torch.arange(mel.shape[1]) < 100)[None, :, None], torch.tensor([0.4])
     with torch.no_grad():
-        v = dit(mel, cond, text, at, mask=torch.arange(mel.shape[1]) < lens[:, None]).numpy()
-    args = (batch["mel"], cond.numpy(), batch["text"], at.numpy(), batch["length"])
-    expected = jax.jit(AudioDiT(config).apply)({"params": params}, *args)
-    inside = np.arange(mel.shape[1]) < batch["length"][:, None]
-    difference = float(np.abs(np.where(inside[..., None], v - expected, 0)).max() / np.std(expected))
+        v = dit(mel[:1], cond, text[:1], at).numpy()
+    expected = jax.jit(AudioDiT(config).apply)({"params": params}, batch["mel"][:1], cond.numpy(), batch["text"][:1], at.numpy())
+    difference = float(np.abs(v - expected).max() / np.std(expected))
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=7.5e-5, fused=True)
     model.train()

@@ -4,6 +4,7 @@ Each has a public function with a rule for gradients that the merge of flash.py 
 JAX keeps under names that may change: a version that has changed them fails here, when a program is traced.
 """
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -139,7 +140,7 @@ def _divisor(frames: int) -> int:
 
 def _shards(*axes: str) -> int:
     mesh = jax.sharding.get_abstract_mesh()
-    return 1 if mesh.empty else int(jnp.prod(jnp.array([mesh.shape[axis] for axis in axes])))
+    return 1 if mesh.empty else math.prod(mesh.shape[axis] for axis in axes)
 
 
 def _per_device(function, args, outputs: int):
