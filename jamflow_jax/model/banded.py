@@ -36,7 +36,7 @@ def self_attention(
     blocks = Blocks.of(q.shape[1] * ticks, window)
     if blocks is None:
         return attention.self_attention(qkv, valid_BT, window, ticks)
-    return _attend(blocks, q, ticks, [_keys(blocks, k, v, (ticks, ticks), window, valid_BT)])
+    return attend(blocks, q, ticks, [_keys(blocks, k, v, (ticks, ticks), window, valid_BT)])
 
 
 def joint_attention(
@@ -48,26 +48,16 @@ def joint_attention(
     joint_motion_B: Bool[Array, "B"] | None = None,
 ) -> tuple[Float[Array, "B T H K"], Float[Array, "B M H K"]]:
     """`attention.joint_attention`."""
-    (q_a, k_a, v_a), (q_m, k_m, v_m) = audio, motion
-    frames_a, frames_m, w = q_a.shape[1], q_m.shape[1], window
-    total = max(frames_a * MEL_TICKS, frames_m * MOTION_TICKS)
-    blocks = Blocks.of(total, w.motion_motion, w.motion_audio, w.audio_motion, w.audio_audio)
+    blocks = Blocks.of(ticks_of(audio, motion), window.motion_motion, window.motion_audio, window.audio_motion, window.audio_audio)
     if blocks is None:
         return attention.joint_attention(audio, motion, window, length_B, joint_audio_B, joint_motion_B)
-    valid_a = valid_frames(length_B, frames_a)
-    valid_m = valid_frames(None if length_B is None else motion_frames(length_B), frames_m)
-    a, m = MEL_TICKS, MOTION_TICKS
-    widened_a, widened_m = (None if w.keep_when_alone else joint_B for joint_B in (joint_audio_B, joint_motion_B))
-    return (
-        _attend(blocks, q_a, a, [
-            _keys(blocks, k_a, v_a, (a, a), w.audio_audio, valid_a, widened_B=widened_a),
-            _keys(blocks, k_m, v_m, (a, m), w.audio_motion, valid_m, on_B=joint_audio_B),
-        ]),
-        _attend(blocks, q_m, m, [
-            _keys(blocks, k_m, v_m, (m, m), w.motion_motion, valid_m, widened_B=widened_m),
-            _keys(blocks, k_a, v_a, (m, a), w.motion_audio, valid_a, on_B=joint_motion_B),
-        ]),
-    )  # fmt: skip
+    keys_a, keys_m = joint_keys(blocks, audio, motion, window, length_B, joint_audio_B, joint_motion_B)
+    return attend(blocks, audio[0], MEL_TICKS, keys_a), attend(blocks, motion[0], MOTION_TICKS, keys_m)
+
+
+def ticks_of(audio: QKV, motion: QKV) -> int:
+    """How long both streams last."""
+    return max(audio[0].shape[1] * MEL_TICKS, motion[0].shape[1] * MOTION_TICKS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,20 +69,27 @@ class Blocks:
 
     @classmethod
     def of(cls, ticks: int, *windows: Window) -> "Blocks | None":
-        """Blocks as long as the longest window for which three of them are shorter than the clip; None: there is none."""
+        """Blocks as long as the longest window for which three of them are shorter than the clip; None: there is none.
+
+        A single block (`Blocks(n, 1)`) is the dense form.
+        """
         sizes = [max(LEAST, _grid_steps(window)) for window in windows if window is not None]
         sizes = [size for size in sizes if 3 * size * GRID < ticks]
         return cls(max(sizes), -(-ticks // (max(sizes) * GRID))) if sizes else None
 
     def reach(self, window: Window) -> bool:
         """Whether rows see keys of neighbouring blocks only."""
-        return window is not None and _grid_steps(window) <= self.size
+        return window is not None and self.count > 1 and _grid_steps(window) <= self.size
 
     def cut(self, x: Array, ticks: int) -> Array:
         """[B, T, ...] -> [B, N, frames of a block, ...], with zeros behind the end."""
         frames = self.size * GRID // ticks
         x = jnp.pad(x, ((0, 0), (0, self.count * frames - x.shape[1]), *((0, 0),) * (x.ndim - 2)))
         return x.reshape(x.shape[0], self.count, frames, *x.shape[2:])
+
+    def join(self, x: Array, frames: int) -> Array:
+        """[B, N, frames of a block, ...] -> [B, T, ...], the reverse."""
+        return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :frames]
 
     def neighbourhoods(self, x: Array, ticks: int) -> Array:
         """[B, T, ...] -> [B, N, frames of three blocks, ...]: each block between the one before and the one after."""
@@ -106,6 +103,24 @@ class Keys(NamedTuple):
     k: Float[Array, "B *N S H K"]
     v: Float[Array, "B *N S H K"]
     mask: Bool[Array, "b n q S"] | None  # of rows q of block n
+
+
+def joint_keys(
+    blocks: Blocks, audio: QKV, motion: QKV, w: WindowConfig, length_B=None, joint_audio_B=None, joint_motion_B=None
+) -> tuple[list[Keys], list[Keys]]:
+    """What audio rows see and what motion rows see, of their own stream and of the other."""
+    (_, k_a, v_a), (_, k_m, v_m) = audio, motion
+    valid_a = valid_frames(length_B, k_a.shape[1])
+    valid_m = valid_frames(None if length_B is None else motion_frames(length_B), k_m.shape[1])
+    a, m = MEL_TICKS, MOTION_TICKS
+    widened_a, widened_m = (None if w.keep_when_alone else joint_B for joint_B in (joint_audio_B, joint_motion_B))
+    return [
+        _keys(blocks, k_a, v_a, (a, a), w.audio_audio, valid_a, widened_B=widened_a),
+        _keys(blocks, k_m, v_m, (a, m), w.audio_motion, valid_m, on_B=joint_audio_B),
+    ], [
+        _keys(blocks, k_m, v_m, (m, m), w.motion_motion, valid_m, widened_B=widened_m),
+        _keys(blocks, k_a, v_a, (m, a), w.motion_audio, valid_a, on_B=joint_motion_B),
+    ]  # fmt: skip
 
 
 def _keys(blocks: Blocks, k, v, ticks: tuple[int, int], window: Window, valid_BS, on_B=None, widened_B=None) -> Keys:
@@ -139,26 +154,36 @@ def _relation(row_T, key_S, ticks: tuple[int, int], window: Window):
     return (near if ticks[0] == ticks[1] else overlapping)(row_T, key_S, window)
 
 
-def _attend(blocks: Blocks, q_BTHK, ticks: int, parts: list[Keys]) -> Float[Array, "B T H K"]:
+def attend(blocks: Blocks, q_BTHK, ticks: int, parts: list[Keys]) -> Float[Array, "B T H K"]:
     """(3), with float32 logits. A row that may see no key gives zeros."""
     q = blocks.cut(q_BTHK * q_BTHK.shape[-1] ** -0.5, ticks)
-    masks = [None if part.mask is None else part.mask[:, None] for part in parts]  # [b, 1, n, q, S]
-    logits = [
-        jnp.einsum(f"bnqhk,b{_n(part)}shk->bhnqs", q, part.k, preferred_element_type=jnp.float32) for part in parts
-    ]
-    lowest = jnp.finfo(jnp.float32).min  # finite: with -inf a row without keys is 0/0, and its gradient poisons the batch
-    logits = [x if mask is None else jnp.where(mask, x, lowest) for x, mask in zip(logits, masks)]
+    logits = [logits_of(q, part) for part in parts]
     highest = jax.lax.stop_gradient(jnp.stack([x.max(-1) for x in logits]).max(0))[..., None]
-    weights = [jnp.exp(x - highest) for x in logits]
-    weights = [x if mask is None else jnp.where(mask, x, 0.0) for x, mask in zip(weights, masks)]
+    weights = [seen(jnp.exp(x - highest), part) for x, part in zip(logits, parts)]
     total = sum(x.sum(-1) for x in weights)
     total = jnp.where(total > 0, total, 1.0)
-    out = sum(
-        jnp.einsum(f"bhnqs,b{_n(part)}shk->bnqhk", x.astype(part.v.dtype), part.v, preferred_element_type=jnp.float32)
-        for x, part in zip(weights, parts)
-    )
-    out = (out / jnp.moveaxis(total, 1, 3)[..., None]).astype(q_BTHK.dtype)
-    return out.reshape(out.shape[0], -1, *out.shape[3:])[:, : q_BTHK.shape[1]]
+    out = sum(weighted(x, part) for x, part in zip(weights, parts))
+    return blocks.join((out / jnp.moveaxis(total, 1, 3)[..., None]).astype(q_BTHK.dtype), q_BTHK.shape[1])
+
+
+def logits_of(q_BNQHK, part: Keys) -> Float[Array, "B H N Q S"]:
+    """Of scaled queries with keys, in float32; the lowest number where a key is not seen.
+
+    It is finite: with -inf a row without keys is 0/0, and its gradient poisons the batch.
+    """
+    x = jnp.einsum(f"bnqhk,b{_n(part)}shk->bhnqs", q_BNQHK, part.k, preferred_element_type=jnp.float32)
+    return seen(x, part, jnp.finfo(jnp.float32).min)
+
+
+def seen(x_BHNQS, part: Keys, otherwise: float = 0.0):
+    """`x`, or `otherwise` where the mask is off."""
+    return x_BHNQS if part.mask is None else jnp.where(part.mask[:, None], x_BHNQS, otherwise)
+
+
+def weighted(weights_BHNQS, part: Keys) -> Float[Array, "B N Q H K"]:
+    """Sums of values."""
+    return jnp.einsum(
+        f"bhnqs,b{_n(part)}shk->bnqhk", weights_BHNQS.astype(part.v.dtype), part.v, preferred_element_type=jnp.float32)
 
 
 def _n(part: Keys) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 from jamflow_jax.timeline import MEL_BINS
 
 RopeAlignment = Literal["time", "length", "none"]
-Attention = Literal["dense", "banded"]
+Attention = Literal["dense", "banded", "flash", "cudnn", "splash"]
 Remat = Literal["none", "full", "dots", "attention"]
 
 

@@ -11,14 +11,19 @@ Traps, each of which costs parity:
     is trained so.
   * GRN sums over time, and positions past the end are not zero inside a block (bias): the sum stops at each example's length, or
     a padded example differs from the same example alone. v0, which masks no text, must in addition zero them before each block.
+
+Fillers are zero before every text block, so that behind the text a block gives one and the same vector at each: only GRN's sum
+needs it, as many times as there are fillers, and the blocks run over the text and one position that stands for all behind it.
 """
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model.config import AudioConfig
 from jamflow_jax.model.layers import AffineLayerNorm, Conv1d, Linear, constrain, gathered, named
+
+NARROW = 3  # text of characters in the first third of the frames, as good as all speech, is worked on there alone
+BEHIND = 4  # positions of fillers that must be left there: half a convolution, and the one that stands for all further ones
 
 
 class TimeEmbedding(nn.Module):
@@ -44,7 +49,8 @@ class ConvNeXtV2Block(nn.Module):
     dtype: str
 
     @nn.compact
-    def __call__(self, x_BTC: Float[Array, "B T C"], within_BT: Bool[Array, "B T"] | None) -> Float[Array, "B T C"]:
+    def __call__(self, x_BTC: Float[Array, "B T C"], weight_BT: Float[Array, "B T"] | None) -> Float[Array, "B T C"]:
+        """`weight_BT`: how often a position counts in GRN's sum; None: once."""
         hidden = self.width * 2
         y = Conv1d(self.width, 7, self.width, "text", self.dtype, name="depthwise")(x_BTC)
         y = AffineLayerNorm("text", self.dtype, name="norm")(y)
@@ -52,8 +58,8 @@ class ConvNeXtV2Block(nn.Module):
         gamma = self.param("grn_gamma", named(nn.initializers.zeros, "text_mlp"), (hidden,))
         beta = self.param("grn_beta", named(nn.initializers.zeros, "text_mlp"), (hidden,))
         square = jnp.square(y.astype(jnp.float32))
-        if within_BT is not None:
-            square = jnp.where(within_BT[:, :, None], square, 0)
+        if weight_BT is not None:
+            square = square * weight_BT[:, :, None]
         # the root's slope is infinite at zero, which a wholly dropped text reaches
         energy = square.sum(axis=1, keepdims=True)
         norm = jnp.where(energy > 0, jnp.sqrt(jnp.where(energy > 0, energy, 1)), 0)
@@ -91,12 +97,31 @@ class TextEmbedding(nn.Module):
 
         table = self.param("table", named(nn.initializers.normal(1.0), "vocab", "text"), (config.text_vocab + 1, width))
         table = gathered(table, "vocab", "text", dtype=config.dtype)
-        x_BTC = table[ids_BT] + _absolute_positions(frames, width).astype(config.dtype)
-        grn_BT = None if config.grn_over_padding else within_BT
-        x_BTC = _zero_outside(x_BTC, keep_BT)
-        for i in range(config.text_layers):
-            x_BTC = ConvNeXtV2Block(width, config.dtype, name=f"block_{i}")(x_BTC, grn_BT)
+        weight_BT = None if config.grn_over_padding or within_BT is None else within_BT.astype(jnp.float32)
+
+        def encode(_, ids_BT, keep_BT, weight_BT):
+            x_BTC = table[ids_BT] + _absolute_positions(ids_BT.shape[1], width).astype(config.dtype)
             x_BTC = _zero_outside(x_BTC, keep_BT)
+            for i in range(config.text_layers):
+                block = ConvNeXtV2Block(width, config.dtype, name=f"block_{i}")
+                x_BTC = _zero_outside(block(x_BTC, weight_BT), keep_BT)
+            return x_BTC
+
+        short = frames // NARROW
+        if not config.text_mask_padding or short <= BEHIND or self.is_initializing():
+            x_BTC = encode(self, ids_BT, keep_BT, weight_BT)
+        else:
+
+            def encode_front(module, ids_BT, keep_BT, weight_BT):
+                weight_BT = jnp.ones(keep_BT.shape, jnp.float32) if weight_BT is None else weight_BT
+                rest_B1 = weight_BT[:, short - 1:].sum(1, keepdims=True)
+                weight_BT = jnp.concatenate([weight_BT[:, : short - 1], rest_B1], axis=1)
+                x_BTC = encode(module, ids_BT[:, :short], keep_BT[:, :short], weight_BT)
+                return jnp.pad(x_BTC, ((0, 0), (0, frames - short), (0, 0)))
+
+            # recomputed in the backward pass, or the branch taken would fill the residuals of the other one with zeros
+            fits, branches = ~keep_BT[:, short - BEHIND:].any(), map(nn.remat, (encode_front, encode))
+            x_BTC = nn.cond(fits, *branches, self, ids_BT, keep_BT, weight_BT)
         return constrain(x_BTC, "batch", "time", "act_embed")
 
 
@@ -118,7 +143,10 @@ class InputEmbedding(nn.Module):
 
 
 def mish(x: Array) -> Array:
-    return x * jnp.tanh(jax.nn.softplus(x))
+    """x tanh(log(1 + e^x)) = x n / (n + 2), n = e^x (e^x + 2): one exponential instead of three functions. In float32."""
+    e = jnp.exp(jnp.minimum(x.astype(jnp.float32), 20.0))  # beyond, the quotient is 1
+    n = e * (e + 2)
+    return (x * (n / (n + 2))).astype(x.dtype)
 
 
 def _absolute_positions(frames: int, width: int) -> Float[Array, "1 T C"]:

@@ -97,6 +97,9 @@ def depthwise_conv(x_BTD: Float[Array, "B T D"], kernel_W1D: Float[Array, "W 1 D
     return sum(padded[:, i : i + frames] * kernel_W1D[i, 0] for i in range(width))
 
 
+TAPS = 8  # of a kernel, whose gradients are one product
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def grouped_conv(x_BTD: Float[Array, "B T D"], kernel_WIE: Float[Array, "W I E"], groups: int) -> Float[Array, "B T E"]:
     """The convolution primitive, with a backward pass of its own: XLA's kernel gradient takes 5 to 12 times as long on a CPU."""
@@ -116,15 +119,17 @@ def _grouped_conv_bwd(groups, residuals, dy_BTE):
     # inputs: the same convolution with the kernel turned round and transposed within each group
     turned_WOD = kernel_WIE.reshape(width, ins, groups, outs)[::-1].transpose(0, 3, 2, 1).reshape(width, outs, groups * ins)
     dx_BTD = grouped_conv(dy_BTE, turned_WOD, groups)
-    # kernel: one product over all frames per tap
-    x_BTGI = jnp.pad(x_BTD, ((0, 0), (width // 2, width // 2), (0, 0))).reshape(batch, -1, groups, ins)
-    dy_BTGO = dy_BTE.reshape(batch, frames, groups, outs)
+    # kernel: products over all frames, of TAPS shifted copies of a group's inputs at once
+    taps = -(-width // TAPS) * TAPS
+    x_GIBT = jnp.pad(x_BTD, ((0, 0), (width // 2, taps - width // 2), (0, 0))).reshape(batch, -1, groups, ins).transpose(2, 3, 0, 1)
+    dy_GBTO = dy_BTE.reshape(batch, frames, groups, outs).transpose(2, 0, 1, 3)
 
-    def tap(i):
-        shifted = jax.lax.dynamic_slice_in_dim(x_BTGI, i, frames, axis=1)
-        return jnp.einsum("btgi,btgo->igo", shifted, dy_BTGO, preferred_element_type=jnp.float32)
+    def some(first):
+        shifted = [jax.lax.dynamic_slice_in_dim(x_GIBT, first + i, frames, axis=3) for i in range(TAPS)]
+        return jnp.einsum("gxbt,gbto->gxo", jnp.concatenate(shifted, axis=1), dy_GBTO, preferred_element_type=jnp.float32)
 
-    dkernel_WIE = jax.lax.map(tap, jnp.arange(width)).reshape(kernel_WIE.shape)
+    products = jax.lax.map(some, jnp.arange(0, taps, TAPS)).reshape(taps // TAPS, groups, TAPS, ins, outs)
+    dkernel_WIE = products.transpose(0, 2, 3, 1, 4).reshape(taps, *kernel_WIE.shape[1:])[:width]
     return dx_BTD, dkernel_WIE.astype(kernel_WIE.dtype)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jamflow_jax.model import AudioConfig
+from jamflow_jax.model import AudioConfig, embeddings
 from jamflow_jax.model.embeddings import TextEmbedding
 
 CONFIG = AudioConfig(width=32, depth=2, heads=2, head_dim=16, text_vocab=9, text_width=8, text_layers=2)
@@ -40,3 +40,19 @@ def test_the_gradient_of_a_missing_text_is_finite():
     """GRN takes a root of an energy that is zero there."""
     grad = jax.grad(lambda v: TextEmbedding(CONFIG).apply(v, jnp.full((1, 6), -1), 8, jnp.array([0])).sum())(params(CONFIG))
     assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(grad))
+
+
+@pytest.mark.parametrize("characters", (2, 6, 7, 30))  # 6 are the most that leave fillers enough in a third of 30 frames
+@pytest.mark.parametrize("over_padding", (True, False))
+def test_fillers_that_are_not_worked_on_change_nothing(monkeypatch, characters, over_padding):
+    config = AudioConfig(**{**CONFIG.__dict__, "grn_over_padding": over_padding})
+    text = jnp.where(jnp.arange(30) < jnp.array([[characters], [1]]), 3, -1)
+
+    def value_and_gradient(variables):
+        args = text, 30, jnp.array([30, 20]), jnp.array([False, True])
+        return jax.value_and_grad(lambda v: (TextEmbedding(config).apply(v, *args) ** 2).sum())(variables)
+
+    ours = jax.jit(value_and_gradient)(params(config))
+    monkeypatch.setattr(embeddings, "NARROW", 30)  # all positions, as F5-TTS does it
+    theirs = jax.jit(lambda v: value_and_gradient(v))(params(config))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), ours, theirs)

@@ -1,0 +1,69 @@
+"""The comparison every backend of attention has to pass: values and gradients equal the dense oracle's."""
+from fractions import Fraction
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jamflow_jax.model import attention
+from jamflow_jax.model.config import WindowConfig
+from jamflow_jax.timeline import motion_frames
+
+SHORT, ODD, LONG = Fraction(7, 25), Fraction(123457, 1000003), Fraction(9, 10)
+CASES = (  # mel frames, lengths, windows
+    (240, None, WindowConfig()),
+    (187, (187, 100, 1), WindowConfig()),  # no whole number of blocks or motion frames
+    (240, (240, 91, 92), WindowConfig(Fraction(0), Fraction(0), Fraction(0))),
+    (240, (240, 16, 15), WindowConfig(ODD, SHORT, None, ODD)),
+    (240, (3, 239, 240), WindowConfig(None, LONG, SHORT, LONG)),  # LONG: dense, under a mask
+    (300, (300, 150, 299), WindowConfig(SHORT, None, SHORT, SHORT, keep_when_alone=False)),
+    (61, (61, 60, 59), WindowConfig(SHORT, Fraction(1, 25), None)),
+    (187, (187, 100, 0), WindowConfig(None, None, None, keep_when_alone=False)),
+)
+
+
+def _streams(frames, batch=3, heads=2, width=8):
+    rng = np.random.default_rng(0)
+    draw = lambda t: tuple(jnp.asarray(rng.normal(size=(batch, t, heads, width)), jnp.float32) for _ in range(3))  # noqa: E731
+    return draw(frames), draw(motion_frames(frames))
+
+
+def _agree(functions, args, atol=2e-6):
+    """Outputs, and the gradient of their projections on fixed random directions, with respect to every array."""
+
+    def scalar(function):
+        def f(args):
+            leaves = jax.tree.leaves(function(*args))
+            return sum(jnp.vdot(leaf.ravel(), jnp.cos(jnp.arange(leaf.size))) for leaf in leaves), leaves
+
+        return jax.jit(jax.value_and_grad(f, has_aux=True))(args)
+
+    ((_, out), grad), ((_, expected), expected_grad) = map(scalar, functions)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol), out, expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=10 * atol), grad, expected_grad)
+
+
+@pytest.fixture
+def streams():
+    """A function (mel frames, batch, heads, width) -> (queries, keys, values) of audio and of motion."""
+    return _streams
+
+
+@pytest.fixture
+def agree():
+    return _agree
+
+
+@pytest.fixture(params=CASES, ids=str)
+def agree_jointly(request):
+    """A function of a backend, which fails unless its `joint_attention` equals the oracle's in one of many cases."""
+    frames, lengths, windows = request.param
+    length_B = None if lengths is None else jnp.array(lengths)
+    alphas = () if lengths is None else (jnp.array([True, False, True]), jnp.array([False, False, True]))
+
+    def compare(backend):
+        functions = [lambda a, m, to=to: to.joint_attention(a, m, windows, length_B, *alphas) for to in (backend, attention)]
+        _agree(functions, _streams(frames))
+
+    return compare
