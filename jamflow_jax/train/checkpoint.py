@@ -99,6 +99,7 @@ class Checkpoints:
         """
         with self._writing():
             if self._orbax is None:
+                logging.getLogger("absl").addFilter(_not_of_a_save)
                 self._orbax = ocp.training.Checkpointer(
                     self.directory, preservation_policy=_policy(self.config), cleanup_tmp_directories=True)
             arrays, metrics = _split(state), None
@@ -113,7 +114,10 @@ class Checkpoints:
         orbax, self._orbax = self._orbax, None
         if orbax is not None:
             with self._writing():
-                orbax.close()
+                try:
+                    orbax.close()
+                finally:
+                    logging.getLogger("absl").removeFilter(_not_of_a_save)
 
     def best(self) -> int | None:
         """The step of the checkpoint with the lowest held-out loss of those there are, else the newest; None: there is none."""
@@ -260,6 +264,11 @@ def _reading(path: str | Path) -> Iterator[None]:
         raise InputError(f"checkpoint {path} cannot be read now ({failed[1]}); it was left as it is") from None
     if failed:
         raise Damaged(failed[1]) from None
+
+
+def _not_of_a_save(record: logging.LogRecord) -> bool:
+    """Orbax logs the traceback of a save that fails in the background; the error itself comes out of the next call, and is said."""
+    return record.exc_info is None or "orbax" not in record.pathname
 
 
 def _but_for_late_reads(hook: Callable[[Any], None], event: Any) -> None:
