@@ -237,7 +237,7 @@ def stopped_in_step(run: Run, chance: random.Random) -> str:
 
 def full_disk(run: Run, chance: random.Random) -> str:
     """The file system of the work directory is full, at a random size of what is left."""
-    with Mounted(run.workdir, "tmpfs", f"size={_used(run.workdir) + chance.randint(30, 600)}k"):
+    with Mounted(run.workdir, "tmpfs", f"size={_used(run.workdir) + chance.randint(10, 120)}k"):
         run.start()
         return _ended(run, [1] * run.processes, "No space left")
 
