@@ -20,6 +20,7 @@ import gc
 import json
 import logging
 import math
+import os
 import re
 import shutil
 import sys
@@ -135,8 +136,10 @@ class Checkpoints:
         except Exception as error:
             if not _passing(error):
                 raise
+            numbers = {number for cause in _causes(error) for number in _errnos(cause)} - {*_MISSING}
+            reason = ", ".join(map(os.strerror, sorted(numbers))) or _reason(error, self.directory)  # tensorstore's own is long
             raise InputError(
-                f"a checkpoint cannot be written to {self.directory} ({_reason(error, self.directory)}); those before it are "
+                f"a checkpoint cannot be written to {self.directory} ({reason}); those before it are "
                 f"whole, and the same command goes on from the last"
             ) from error
 
@@ -287,11 +290,15 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _passing(error: Exception) -> bool:
     """Whether the machine is to blame: another time, or with more memory or disk, the checkpoint may well load."""
     for cause in _causes(error):
-        numbers = [int(number) for number in re.findall(r"os_error_code='(\d+)'", str(cause))]  # tensorstore's way to say errno
-        numbers += [cause.errno] if isinstance(cause, OSError) else []
-        if isinstance(cause, MemoryError) or "RESOURCE_EXHAUSTED" in str(cause) or set(numbers) - {*_MISSING}:
+        if isinstance(cause, MemoryError) or "RESOURCE_EXHAUSTED" in str(cause) or set(_errnos(cause)) - {*_MISSING}:
             return True
     return False
+
+
+def _errnos(cause: BaseException) -> list[int | None]:
+    """The errors of the system that an exception carries."""
+    numbers = [int(number) for number in re.findall(r"os_error_code='(\d+)'", str(cause))]  # tensorstore's way to say errno
+    return numbers + ([cause.errno] if isinstance(cause, OSError) else [])
 
 
 def _reason(error: Exception, path: str | Path) -> str:
