@@ -100,7 +100,7 @@ class Run:
         """Waits for the end; exit codes."""
         self.until(lambda: False)
         codes = [self.codes[child] for child in self.children]
-        self.said, self.children = "\n".join(log.read_text(errors="replace") for log in self.logs), []
+        self.said, self.children = "\n".join(log.read_text(errors="replace") for log in self.logs if log.exists()), []
         return codes
 
     def kill(self, number: signal.Signals = signal.SIGKILL, which: int | None = None) -> None:
