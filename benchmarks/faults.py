@@ -100,7 +100,7 @@ class Run:
         """Waits for the end; exit codes."""
         self.until(lambda: False)
         codes = [self.codes[child] for child in self.children]
-        self.said, self.children = "\n".join(log.read_text(errors="replace") for log in self.logs), []
+        self.said, self.children = "\n".join(log.read_text(errors="replace") for log in self.logs if log.exists()), []
         return codes
 
     def kill(self, number: signal.Signals = signal.SIGKILL, which: int | None = None) -> None:
@@ -235,11 +235,12 @@ def stopped_in_step(run: Run, chance: random.Random) -> str:
     return _ended(run, [0] * run.processes, "stopped and saved")
 
 
-def full_disk(run: Run, chance: random.Random) -> str:
+def full_disk(run: Run, chance: random.Random) -> str | None:
     """The file system of the work directory is full, at a random size of what is left."""
-    with Mounted(run.workdir, "tmpfs", f"size={_used(run.workdir) + chance.randint(30, 600)}k"):
+    with Mounted(run.workdir, "tmpfs", f"size={_used(run.workdir) + chance.randint(10, 120)}k"):
         run.start()
-        return _ended(run, [1] * run.processes, "No space left")
+        seen = _ended(run, [1] * run.processes, "No space left")
+        return None if "codes [0]" in seen else seen  # what was left to write did fit: no fault
 
 
 def read_only(run: Run, chance: random.Random) -> str:
@@ -428,7 +429,8 @@ def campaign(name: str, fields: tuple[str, ...], processes: int, left: list, cha
             left.remove(kind)
             begun = time.perf_counter()
             seen = kind(run, chance)
-            book.fault(kind.__name__, kind.__doc__, run, seen, time.perf_counter() - begun)
+            if seen is not None:
+                book.fault(kind.__name__, kind.__doc__, run, seen, time.perf_counter() - begun)
         run.start()
         codes = run.wait()
         book.end(run, not any(codes) and (run.workdir / "metrics.jsonl").read_bytes() == expected)

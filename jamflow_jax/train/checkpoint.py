@@ -20,6 +20,7 @@ import gc
 import json
 import logging
 import math
+import os
 import re
 import shutil
 import sys
@@ -99,6 +100,7 @@ class Checkpoints:
         """
         with self._writing():
             if self._orbax is None:
+                logging.getLogger("absl").addFilter(_not_of_a_save)
                 self._orbax = ocp.training.Checkpointer(
                     self.directory, preservation_policy=_policy(self.config), cleanup_tmp_directories=True)
             arrays, metrics = _split(state), None
@@ -113,7 +115,10 @@ class Checkpoints:
         orbax, self._orbax = self._orbax, None
         if orbax is not None:
             with self._writing():
-                orbax.close()
+                try:
+                    orbax.close()
+                finally:
+                    logging.getLogger("absl").removeFilter(_not_of_a_save)
 
     def best(self) -> int | None:
         """The step of the checkpoint with the lowest held-out loss of those there are, else the newest; None: there is none."""
@@ -131,8 +136,10 @@ class Checkpoints:
         except Exception as error:
             if not _passing(error):
                 raise
+            numbers = {number for cause in _causes(error) for number in _errnos(cause)} - {*_MISSING}
+            reason = ", ".join(map(os.strerror, sorted(numbers))) or _reason(error, self.directory)  # tensorstore's own is long
             raise InputError(
-                f"a checkpoint cannot be written to {self.directory} ({_reason(error, self.directory)}); those before it are "
+                f"a checkpoint cannot be written to {self.directory} ({reason}); those before it are "
                 f"whole, and the same command goes on from the last"
             ) from error
 
@@ -262,6 +269,11 @@ def _reading(path: str | Path) -> Iterator[None]:
         raise Damaged(failed[1]) from None
 
 
+def _not_of_a_save(record: logging.LogRecord) -> bool:
+    """Orbax logs the traceback of a save that fails in the background; the error itself comes out of the next call, and is said."""
+    return record.exc_info is None or "orbax" not in record.pathname
+
+
 def _but_for_late_reads(hook: Callable[[Any], None], event: Any) -> None:
     """Reads of a load that has failed end after it, in other threads: nobody waits for them."""
     if "Event loop is closed" not in str(event.exc_value):
@@ -278,11 +290,15 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _passing(error: Exception) -> bool:
     """Whether the machine is to blame: another time, or with more memory or disk, the checkpoint may well load."""
     for cause in _causes(error):
-        numbers = [int(number) for number in re.findall(r"os_error_code='(\d+)'", str(cause))]  # tensorstore's way to say errno
-        numbers += [cause.errno] if isinstance(cause, OSError) else []
-        if isinstance(cause, MemoryError) or "RESOURCE_EXHAUSTED" in str(cause) or set(numbers) - {*_MISSING}:
+        if isinstance(cause, MemoryError) or "RESOURCE_EXHAUSTED" in str(cause) or set(_errnos(cause)) - {*_MISSING}:
             return True
     return False
+
+
+def _errnos(cause: BaseException) -> list[int | None]:
+    """The errors of the system that an exception carries."""
+    numbers = [int(number) for number in re.findall(r"os_error_code='(\d+)'", str(cause))]  # tensorstore's way to say errno
+    return numbers + ([cause.errno] if isinstance(cause, OSError) else [])
 
 
 def _reason(error: Exception, path: str | Path) -> str:

@@ -10,9 +10,12 @@ Clock-dependent figures (steps and valid mel frames a second) go to speed.jsonl 
 import json
 import math
 import os
+import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tensorboardX import SummaryWriter
 
@@ -61,9 +64,13 @@ class MetricsLog:
         self._to_board(step, "speed", values)
 
     def close(self) -> None:
-        """Flushes everything."""
+        """Flushes everything. What cannot be written any more has been said where it was written."""
         for file in (self._file, self._speed, self._board):
-            file.close()
+            try:
+                file.close()
+            except OSError:
+                # the board's thread and its farewell at exit would try again, and each print a stack trace
+                threading.excepthook, sys.unraisablehook = _but_for_files(threading.excepthook), _but_for_files(sys.unraisablehook)
 
     def _to_board(self, step, split, values):
         for name, value in values.items():
@@ -78,6 +85,16 @@ class MetricsLog:
             partial = self.path.with_suffix(".partial")
             partial.write_text("".join(kept), encoding="utf-8")
             os.replace(partial, self.path)
+
+
+def _but_for_files(hook: Callable[[Any], object]) -> Callable[[Any], None]:
+    """The hook, for all but errors of files."""
+
+    def told(event) -> None:
+        if not isinstance(event.exc_value, OSError):
+            hook(event)
+
+    return told
 
 
 def read(workdir: str | Path, split: str = "train") -> list[dict[str, float]]:

@@ -84,7 +84,7 @@ def test_killed_anywhere_the_curve_is_the_same(run, tiny, whole, tmp_path, at):
     assert curve(tmp_path) == curve(whole)
     lines = events.read(tmp_path)
     assert [line["step"] for line in lines if line["event"] == "start"][0] == 0 and lines[-1]["step"] == 12
-    assert events.account(lines)["step"] > 0 and (at < 5 or events.account(lines)["lost"] > 0)
+    assert events.account(lines)["step"] > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=SLOW)])

@@ -38,3 +38,22 @@ def test_progress_line():
 
 def test_time_left():
     assert [metrics.time_left(s) for s in (45, 720, 11_100, 187_200)] == ["45 s", "12 min", "3 h 05 min", "2 d 4 h"]
+
+
+def test_a_full_disk_is_said_where_it_is_met_and_not_again(tmp_path, monkeypatch, capsys):
+    import sys
+    import threading
+
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    log = metrics.MetricsLog(tmp_path)
+    close = log._board.close
+
+    def full():
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(log._board, "close", full)
+    log.close()
+    threading.Thread(target=full).start()
+    close()
+    assert capsys.readouterr() == ("", "")
