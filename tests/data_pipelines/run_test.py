@@ -14,7 +14,7 @@ import soundfile
 
 from data_pipelines.dataset import DataSet
 from data_pipelines.prepare import clip_reader, shards
-from data_pipelines.prepare.build import Checks
+from data_pipelines.prepare.build import Checks, build
 from data_pipelines.prepare.clip_reader import Reading
 from data_pipelines.prepare.extractors import Extractor
 from data_pipelines.prepare.manifest import Entry
@@ -218,3 +218,13 @@ def test_tfds_reads_the_shards(mixed_set, tmp_path):
         assert item["id"].decode() == record.id and item["text"].decode() == (record.text or "")
         assert np.array_equal(item["mel"], np.zeros((0, 100)) if record.mel is None else record.mel)
         assert np.array_equal(item["motion"], np.zeros((0, 2)) if record.motion is None else record.motion)
+
+
+def test_tfds_passes_over_shards_without_a_clip(clip, tmp_path):
+    pytest.importorskip("tensorflow_datasets", reason="needs tensorflow-datasets (extra tfds)")
+    from data_pipelines.tfds_pairs import jamflow_pairs, positions
+
+    clips = (clip(i, 0.01 if i // 2 in (0, 2, 4) else 0.5) for i in range(10))  # the first shard, one between, the last
+    assert build(clips, tmp_path / "set", LIPS, shard_examples=2).accepted == 4
+    source, data = jamflow_pairs(tmp_path / "set").as_data_source("pairs"), DataSet(tmp_path / "set")
+    assert [source[place]["id"].decode() for place in positions(data).tolist()] == data.index.ids() and len(source) == 4
