@@ -1,4 +1,5 @@
 """`jamflow prepare` on tiny files: good ones, every kind of bad one, the same bytes for any number of workers."""
+import errno
 import io
 import json
 import pickle
@@ -10,6 +11,7 @@ import soundfile
 
 from data_pipelines.dataset import Corpus, DataSet
 from data_pipelines.index import Index
+from data_pipelines.prepare import report as report_module
 from data_pipelines.prepare.build import Example, build
 from data_pipelines.prepare.clip_reader import Reading
 from data_pipelines.prepare.run import prepare
