@@ -52,6 +52,7 @@ class Entry:
     end: float | None = None
     words: list | None = None
     phonemes: list | None = None
+    recording: str | None = None  # id of the entry it was cut from: no field of a manifest
 
     @property
     def extra(self) -> dict:
@@ -59,7 +60,7 @@ class Entry:
         return {name: getattr(self, name) for name in ("words", "phonemes") if getattr(self, name) is not None}
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(Entry) if field.name != "line")
+FIELDS = tuple(field.name for field in dataclasses.fields(Entry) if field.name not in ("line", "recording"))
 
 
 def manifest_lines(path: Path) -> list[str]:
