@@ -55,10 +55,11 @@ class Example:
     motion: np.ndarray | None = None  # [M, D] float32, 25 fps, raw units of the data set's motion space
     text: str | None = None
     speaker: str | None = None
-    split: str | None = None  # "train" | "validation" | "test"; None: by hash of the id
+    split: str | None = None  # "train" | "validation" | "test"; None: by hash of the recording's id
     speech: np.ndarray | None = None  # [M, S] speech features per motion frame
     extra: dict = dataclasses.field(default_factory=dict)  # JSON: words, phonemes as [[start s, end s, label], ...]
     notes: tuple[str, ...] = ()  # what was said about it while reading: "kind: detail"
+    recording: str | None = None  # id of what it was cut from, whose parts stay in one split; None: its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -319,7 +320,7 @@ def _row(record: Record, example: Example, shard: int, row: int, settings: Setti
         AUDIO * (record.mel is not None) | MOTION * (record.motion is not None) | TEXT * bool(record.text)
         | SPEECH * (record.speech is not None)
     )  # fmt: skip
-    split = example.split or split_of(record.id, settings.validation, settings.test)
+    split = example.split or split_of(example.recording or record.id, settings.validation, settings.test)
     return {"id": record.id, "length": record.length, "flags": flags, "split": split, "shard": shard, "row": row,
             "speaker": record.speaker}  # fmt: skip
 
