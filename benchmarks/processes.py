@@ -1,7 +1,7 @@
 """Trains the same run in one process on N devices and in N processes on one device each, and compares the losses bit for bit.
 
     python -m benchmarks.processes [--processes 2] [--data DIR] [--steps 8] [--mesh data=2,fsdp=1] [--restart]
-                                   [--set FIELD=VALUE] [--out DIR]
+                                   [--set FIELD=VALUE] [--limit SECONDS] [--out DIR]
 
 All are `jamflow train` on CPU devices, the processes joined by gloo as on a cluster (JAX_COORDINATOR_ADDRESS and its kin), with
 held-out losses and checkpoints written in the background. With --restart the N end half way; half as many processes, two devices
@@ -19,7 +19,6 @@ import sys
 import time
 from pathlib import Path
 
-LIMIT = 1_800  # seconds that a run may take
 MODEL = (
     "log_every=1", "optim.warmup=2", "optim.lr=1e-2", "optim.decay=constant", "checkpoint.every=2", "evaluation.every=4",
     "evaluation.batches=1",
@@ -37,6 +36,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--restart", action="store_true", help="end half way and go on with other processes; and on another mesh")
     parser.add_argument("--mesh", help="axes of the devices; default: data=1,fsdp=N")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the configuration of all runs")
+    parser.add_argument("--limit", type=float, default=1_800.0, metavar="SECONDS", help="that a run may take (default %(default)g)")
     parser.add_argument("--out", type=Path, default=Path("runs/processes"), help="must not hold an earlier comparison")
     options = parser.parse_args(argv)
     if options.restart and options.steps < 6:
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
 
     def train(name: str, processes: int, steps: int, *more: str) -> None:
         start, fields = time.perf_counter(), (f"data.path={data}", f"steps={steps}", *options.set)
-        run(options.out / name, processes, many // processes, (*MODEL, *mesh, *fields, *more))
+        run(options.out / name, processes, many // processes, (*MODEL, *mesh, *fields, *more), options.limit)
         print(f"{name}: {processes} x {many // processes}, to step {steps}, in {time.perf_counter() - start:.0f} s", flush=True)
 
     def curve(name: str) -> str:
@@ -78,8 +78,8 @@ def main(argv: list[str]) -> int:
     return 0 if same else 1
 
 
-def run(workdir: Path, processes: int, devices: int, fields: tuple[str, ...]) -> None:
-    """`jamflow train` in so many processes with so many devices each, to the end."""
+def run(workdir: Path, processes: int, devices: int, fields: tuple[str, ...], limit: float) -> None:
+    """`jamflow train` in so many processes with so many devices each, to the end, which comes within `limit` seconds."""
     words = [sys.executable, "-u", "-m", "launch.train", "--config", "configs/quickstart.py", "--workdir", str(workdir),
              *(f"--config.{field}" for field in fields)]  # fmt: skip
     with socket.socket() as free:
@@ -93,7 +93,7 @@ def run(workdir: Path, processes: int, devices: int, fields: tuple[str, ...]) ->
                 env |= {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(processes), "JAX_PROCESS_ID": str(number)}
             with open(log, "w") as output:
                 started.append(subprocess.Popen(words, env=env, stdout=output, stderr=subprocess.STDOUT))
-        end = time.monotonic() + LIMIT
+        end = time.monotonic() + limit
         codes = [process.wait(max(1, end - time.monotonic())) for process in started]
     finally:
         for process in started:

@@ -227,7 +227,7 @@ def join(indices: list[Index]) -> tuple[Clips, np.ndarray]:
 
 
 def split_of(clip_id: str, validation: float, test: float) -> str:
-    """The split a clip belongs to by a hash of its id: adding clips never moves the others."""
+    """The split a clip belongs to by a hash of its id, or its recording's: adding clips never moves the others."""
     u = int.from_bytes(hashlib.sha256(clip_id.encode()).digest()[:8], "big") / 2**64
     return "test" if u < test else "validation" if u < test + validation else "train"
 

@@ -6,7 +6,8 @@ needed).
 
 TFDS reads the same shards: two JSON files beside them (dataset_info.json, features.json) say what they hold. They are made when
 first asked for. TFDS's one split is `pairs` (`all` is a word of its own there), in shard order: a clip's own split is a column of
-index.npz, and `positions` gives the places of one.
+index.npz, and `positions` gives the places of one. Clips that --duplicates reject and its like left out of the index
+are still in the shards, and so in `pairs`: only `positions` passes over them.
 """
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def jamflow_pairs(directory: str | Path):
     """The TFDS builder of a data set.
 
     Raises:
-      InputError: no data set there, tensorflow-datasets not installed, or a shard that was left empty by rejections.
+      InputError: no data set there, or tensorflow-datasets not installed.
     """
     data = DataSet(directory)
     tfds = _tfds()
@@ -32,10 +33,10 @@ def jamflow_pairs(directory: str | Path):
     return tfds.builder_from_directory(data.path / "shards")
 
 
-def positions(data: DataSet, split: str) -> np.ndarray:
-    """Where the clips of train, validation or test stand in the data source."""
+def positions(data: DataSet, split: str | None = None) -> np.ndarray:
+    """Where the clips of train, validation or test (None: all that the data set has) stand in the data source."""
     starts = np.concatenate([[0], np.cumsum(_shard_lengths(data))])
-    chosen = data.index.select(split)
+    chosen = np.arange(len(data)) if split is None else data.index.select(split)
     return starts[np.asarray(data.index.shard)[chosen]] + np.asarray(data.index.row)[chosen]
 
 
@@ -44,8 +45,6 @@ def write_metadata(data: DataSet) -> None:
     tfds = _tfds()
     features = tfds.features
     lengths = _shard_lengths(data)
-    if not all(lengths):
-        raise InputError(f"{data.path}: shard {lengths.index(0)} is empty, which TFDS cannot count; prepare the usable clips alone")
     folder = data.path / "shards"
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder, template="data-{SHARD_INDEX}.{FILEFORMAT}", dataset_name=NAME, split=SPLIT, filetype_suffix="array_record"
@@ -64,7 +63,7 @@ def write_metadata(data: DataSet) -> None:
 
 
 def _shard_lengths(data: DataSet) -> list[int]:
-    """Records of every shard file, whether the index uses them or not."""
+    """Records of every shard file, whether the index uses them or not; 0 where rejections left none, which TFDS passes over."""
     from array_record.python.array_record_module import ArrayRecordReader
 
     names = sorted(name for name in data.meta["files"] if name.startswith("data-"))

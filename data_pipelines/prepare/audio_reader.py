@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from data_pipelines.prepare.report import Rejected, missing
+from data_pipelines.prepare.report import Rejected, check_opens
 from data_pipelines.prepare.video_reader import ENDINGS
 from data_pipelines.prepare.whole import check_end, check_header, check_tail, decoded, stated_seconds
 from jamflow_jax.timeline import SAMPLE_RATE
@@ -26,12 +26,11 @@ def read_audio(
       limit: seconds; a longer part is decoded half a second beyond it, so that the caller sees it was longer.
 
     Raises:
-      Rejected: no such file, no sound in it, no samples, samples that are not finite, a FLAC frame that is damaged, sound that ends
-        before its header says or in the middle of a packet.
+      Rejected: no such file, or one that may not be read, no sound in it, no samples, samples that are not finite, a FLAC frame
+        that is damaged, sound that ends before its header says or in the middle of a packet.
     """
     path = Path(path)
-    if not path.is_file():
-        raise missing(path)
+    check_opens(path)
     if path.stat().st_size == 0:
         raise Rejected("empty audio", f"{path}: the file is empty")
     if limit is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from data_pipelines.prepare.report import Rejected, missing
+from data_pipelines.prepare.report import Rejected, check_opens
 from jamflow_jax.timeline import SAMPLE_RATE
 
 
@@ -14,8 +14,7 @@ def stream_audio(path: str | Path, seconds: float | None = None) -> Iterator[Flo
     import av
 
     path = Path(path)
-    if not path.is_file():
-        raise missing(path)
+    check_opens(path)
     try:
         container = av.open(str(path))
     except (av.FFmpegError, OSError, ValueError):

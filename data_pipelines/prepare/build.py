@@ -23,7 +23,7 @@ from array_record.python.array_record_module import ArrayRecordReader
 from data_pipelines.dataset import FORMAT
 from data_pipelines.index import AUDIO, FLAGS, MOTION, SPLITS, Index
 from data_pipelines.prepare.report import Rejected, Report
-from data_pipelines.prepare.shards import DONE, Example, Settings, Shard, write_shard
+from data_pipelines.prepare.shards import DONE, Example, Settings, Shard, sweep, write_shard
 from data_pipelines.record import Record
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion.normalise import Statistics
@@ -111,6 +111,7 @@ def directory(out: str | Path, overwrite: bool, keep: bool = False) -> Iterator[
             if not keep:
                 _clear(partial)  # of a run that was killed
             (partial / "shards").mkdir(exist_ok=True)
+            sweep(partial / "shards")
             held.callback(lambda: ended or not keep and shutil.rmtree(partial, ignore_errors=True))
             yield partial
             ended = True

@@ -81,7 +81,9 @@ def _read(entry: Entry, space: MotionSpace, reading: Reading, limit: float | Non
         speech = _cut(_speech(entry.speech), start, end, entry.speech)
     elif reading.features and audio is not None:
         speech = reading.features.of(audio)
-    return Example(entry.id, audio, motion, entry.text, entry.speaker, entry.split, speech, entry.extra, tuple(notes))
+    return Example(
+        entry.id, audio, motion, entry.text, entry.speaker, entry.split, speech, entry.extra, tuple(notes), entry.recording
+    )
 
 
 def _part(entry: Entry, limit: float | None) -> tuple[Fraction, float | None]:

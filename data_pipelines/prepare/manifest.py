@@ -52,6 +52,7 @@ class Entry:
     end: float | None = None
     words: list | None = None
     phonemes: list | None = None
+    recording: str | None = None  # id of the entry it was cut from: no field of a manifest
 
     @property
     def extra(self) -> dict:
@@ -59,7 +60,7 @@ class Entry:
         return {name: getattr(self, name) for name in ("words", "phonemes") if getattr(self, name) is not None}
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(Entry) if field.name != "line")
+FIELDS = tuple(field.name for field in dataclasses.fields(Entry) if field.name not in ("line", "recording"))
 
 
 def manifest_lines(path: Path) -> list[str]:
@@ -157,8 +158,11 @@ def _number(name: str, value) -> float:
 def _times(name: str, value) -> None:
     good = isinstance(value, list) and all(
         isinstance(v, list) and len(v) == 3 and isinstance(v[2], str)
-        and all(isinstance(t, numbers.Real) and math.isfinite(t) for t in v[:2])
+        and all(isinstance(t, numbers.Real) and not isinstance(t, bool) and math.isfinite(t) for t in v[:2])
         for v in value
     )  # fmt: skip
     if not good:
         raise InputError(f"{name} must be a list of [start s, end s, label]")
+    for start, end, label in value:
+        if not 0 <= start <= end:
+            raise InputError(f"{name}: {[start, end, label]} does not run from 0 on, start to end")

@@ -31,6 +31,16 @@ def missing(path: Path) -> Rejected:
     return Rejected("missing file", f"{path}: {said}")
 
 
+def check_opens(path: Path) -> None:
+    """Raises Rejected where the file system gives no file: libsndfile and FFmpeg do not say why they cannot open one."""
+    try:
+        if not path.is_file():
+            raise missing(path)
+        open(path, "rb").close()
+    except OSError as error:
+        raise Rejected("cannot be read", f"{path}: {error.strerror}") from None
+
+
 @dataclasses.dataclass
 class Report:
     """Counts and reasons of one preparation.

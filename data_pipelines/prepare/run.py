@@ -105,7 +105,7 @@ def prepare(
         longest = settings.get("max_seconds", Settings.max_seconds)
         with _pool(min(workers, len(entries))) as each:
             parts = list(each(functools.partial(_segments, longest=longest), entries))
-        entries = [entry for part in parts for entry in (part if isinstance(part, list) else [])]
+        entries = _distinct([entry for part in parts for entry in (part if isinstance(part, list) else [])], report)
         for failed in (part for part in parts if isinstance(part, tuple)):
             report.reject(*failed)
     if isinstance(tokenizer, str):
@@ -138,6 +138,19 @@ def _segments(entry: Entry, longest: float) -> list[Entry] | tuple[str, InputErr
         return entry.id, error
     except OSError as error:
         return entry.id, Rejected("cannot be read", f"{error.filename or entry.id}: {error.strerror}")
+
+
+def _distinct(entries: list[Entry], report: Report) -> list[Entry]:
+    """The entries but for parts whose name a clip of the source has (a-0000 of a.wav, beside a-0000.wav), which are rejected."""
+    named = {entry.id for entry in entries if entry.recording is None}
+    kept = []
+    for entry in entries:
+        if entry.recording is not None and entry.id in named:
+            said = f"the id of a part of {entry.recording} is that of another clip; rename one of them"
+            report.reject(entry.id, Rejected("duplicate id", f"{entry.id}: {said}"))
+            continue
+        kept.append(entry)
+    return kept
 
 
 def _stamp(path: Path) -> tuple | None:

@@ -3,8 +3,11 @@
 Cuts lie between motion frames (0.04 s), each where the sound is quietest (mean of 0.28 s) between `SHORTEST`
 of the longest length and the longest length after the cut before it: a pause where there is one. With word times, a cut inside a
 word is avoided and each part keeps its words as text; without them the text of a recording that is cut cannot be kept.
+
+What has no sound (videos of pictures alone, motion files) is cut into equal parts, on the grid of crops.
 """
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +15,13 @@ import numpy as np
 from jaxtyping import Float
 
 from data_pipelines.prepare.manifest import Entry
-from data_pipelines.prepare.report import Rejected, missing
-from data_pipelines.prepare.video_reader import ENDINGS
+from data_pipelines.prepare.motion_reader import load
+from data_pipelines.prepare.report import Rejected, check_opens
+from data_pipelines.prepare.video_reader import ENDINGS, probe
 from data_pipelines.prepare.whole import check_end, check_header, check_tail, decoded, stated_seconds
 from data_pipelines.remote import fetched
-from jamflow_jax.timeline import MOTION_FPS
+from jamflow_jax.motion.resample import frame_rate
+from jamflow_jax.timeline import CROP_MOTION, MOTION_FPS
 
 SHORTEST = 0.4  # of the longest length
 PAUSE = 7  # motion frames that a cut wants quiet
@@ -24,30 +29,58 @@ SILENT = ("", "sil", "sp", "spn", "<sil>", "<eps>")  # labels that are no words
 
 
 def segments(entry: Entry, longest: float) -> list[Entry]:
-    """The entry itself when it is short, else its parts, named id-0000, id-0001, ... Raises Rejected when its sound cannot be
-    read."""
-    sound = entry.audio or entry.video
-    if sound is None:
+    """The entry itself when it is short, else its parts, named id-0000, id-0001, ...
+
+    Raises:
+      Rejected: its sound, or what has none, cannot be read.
+    """
+    with fetched(entry.audio or entry.video or entry.motion) as file:
+        if entry.audio or entry.video and probe(file).has_sound:
+            edges = _on_pauses(entry, file, longest)
+        else:
+            edges = _equal(entry, file, longest)
+    if len(edges) == 2:
         return [entry]
-    with fetched(sound) as file:
-        energy_M = energies(file, entry.start, entry.end)
-    if len(energy_M) / MOTION_FPS <= longest:
-        return [entry]
-    if entry.words:  # no cut inside a word: it counts as loud
-        for start, end, label in entry.words:
-            if label not in SILENT:
-                energy_M[int(start * MOTION_FPS) + 1 : int(np.ceil(end * MOTION_FPS))] += energy_M.max() + 1
-    edges = cuts(energy_M, round(longest * MOTION_FPS))
     parts = []
     for number, (first, last) in enumerate(zip(edges, edges[1:])):
-        start, end = first / MOTION_FPS, last / MOTION_FPS
+        start, end = first / MOTION_FPS, min(last / MOTION_FPS, math.inf if entry.end is None else entry.end - entry.start)
         said = {name: _within(getattr(entry, name), start, end) for name in ("words", "phonemes") if getattr(entry, name)}
         text = " ".join(label for *_, label in said["words"] if label not in SILENT) if "words" in said else None
         parts.append(dataclasses.replace(
-            entry, id=f"{entry.id}-{number:04d}", start=round(entry.start + start, 6), end=round(entry.start + end, 6), text=text,
-            words=said.get("words"), phonemes=said.get("phonemes"),
+            entry, id=f"{entry.id}-{number:04d}", recording=entry.id, start=round(entry.start + start, 6),
+            end=round(entry.start + end, 6), text=text, words=said.get("words"), phonemes=said.get("phonemes"),
         ))  # fmt: skip
     return parts
+
+
+def _on_pauses(entry: Entry, file: Path, longest: float) -> list[int]:
+    energy_M = energies(file, entry.start, entry.end)
+    if len(energy_M) / MOTION_FPS <= longest:
+        return [0, len(energy_M)]
+    louder = np.ptp(energy_M) + 1
+    for start, end, label in entry.words or ():  # no cut inside a word: it counts as louder than all
+        if label not in SILENT:
+            energy_M[int(start * MOTION_FPS) + 1 : int(np.ceil(end * MOTION_FPS))] += louder
+    return cuts(energy_M, round(longest * MOTION_FPS))
+
+
+def _equal(entry: Entry, file: Path, longest: float) -> list[int]:
+    """Of a video that does not state how long it is, one part: whether that is too long is seen when it is read."""
+    seconds = probe(file).seconds if entry.video and not entry.motion else _seconds(entry, file)
+    seconds = min(seconds or 0.0, math.inf if entry.end is None else entry.end) - entry.start
+    if seconds <= longest:
+        return [0, 1]
+    steps = math.ceil(round(seconds * MOTION_FPS / CROP_MOTION, 6))
+    parts = math.ceil(steps / max(1, int(longest * MOTION_FPS / CROP_MOTION)))
+    return [CROP_MOTION * (steps * number // parts) for number in range(parts + 1)]
+
+
+def _seconds(entry: Entry, file: Path) -> float:
+    """How long a motion file is."""
+    raw = load(file, entry.motion_key)
+    if raw.times is not None and entry.fps is None:
+        return float((raw.times[-1] - (0 if raw.from_zero else raw.times[0])) * raw.time_base) + 1 / MOTION_FPS
+    return len(raw.values) / float(frame_rate(entry.fps or raw.fps or MOTION_FPS))
 
 
 def cuts(energy_M: Float[np.ndarray, "M"], longest: int) -> list[int]:
@@ -81,8 +114,7 @@ def _blocks(path: Path, start: float, end: float | None) -> Iterator[tuple[np.nd
     """Mono float blocks of about a second, and their rate."""
     import soundfile
 
-    if not path.is_file():
-        raise missing(path)
+    check_opens(path)
     begun = False
     if path.suffix.lower() not in ENDINGS:
         try:

@@ -17,6 +17,8 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,10 +55,11 @@ class Example:
     motion: np.ndarray | None = None  # [M, D] float32, 25 fps, raw units of the data set's motion space
     text: str | None = None
     speaker: str | None = None
-    split: str | None = None  # "train" | "validation" | "test"; None: by hash of the id
+    split: str | None = None  # "train" | "validation" | "test"; None: by hash of the recording's id
     speech: np.ndarray | None = None  # [M, S] speech features per motion frame
     extra: dict = dataclasses.field(default_factory=dict)  # JSON: words, phonemes as [[start s, end s, label], ...]
     notes: tuple[str, ...] = ()  # what was said about it while reading: "kind: detail"
+    recording: str | None = None  # id of what it was cut from, whose parts stay in one split; None: its own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,19 +112,22 @@ def write_shard(
 ) -> Shard:
     """Encodes the examples into shard `number` of `directory`; (id, error) pairs are inputs that could not be read.
 
-    Rows are written as they come, so that memory holds one clip; files get their names when they are complete. A shard without a
-    usable example leaves none. With a `key`, word of the finished shard is left for `finished`.
+    Rows are written as they come, so that memory holds one clip; files get their names when they are complete, and go when they do
+    not get there: a full disk is not filled further. A shard without a usable example leaves none. With a `key`, word of the
+    finished shard is left for `finished`.
 
     Raises:
       OSError: the disk is full, or not to be written.
     """
     shard = Shard(number)
     names = {column: f"{column}-{number:05d}.array_record" for column in ("data", "audio", "speech")}
-    mark = secrets.token_hex(4)  # a worker that outlives its killed parent, or a bundle that a runner tries twice, writes its own
+    # a worker that outlives its killed parent, or a bundle that a runner tries twice, writes its own; `sweep` reads whose it is
+    mark = f"{platform.node()}~{os.getpid()}~{secrets.token_hex(4)}"
     partial = {column: directory / f"{name}.{mark}.partial" for column, name in names.items()}
+    writers, used = {}, set()
     try:
-        writers = {column: ArrayRecordWriter(str(path), WRITER) for column, path in partial.items()}
-        used = set()
+        for column, path in partial.items():
+            writers[column] = ArrayRecordWriter(str(path), WRITER)
         for example in examples:
             if isinstance(example, tuple):
                 shard.rejected.append(example)
@@ -145,18 +151,40 @@ def write_shard(
             shard.sketches.append(sketch(record.mel))
         for writer in writers.values():
             writer.close()
+        for column in (column for column in names if column in used):  # of the others no clip of this shard has any
+            with open(partial[column], "rb") as file:
+                shard.files[names[column]] = hashlib.file_digest(file, "sha256").hexdigest()
+            os.replace(partial[column], directory / names[column])
     except RuntimeError as error:  # what array_record makes of a failed write, in its own words
         raise _write_error(error, directory) from None
-    for column in writers:
-        if column not in used:  # no clip of this shard has it
-            partial[column].unlink()
-            continue
-        with open(partial[column], "rb") as file:
-            shard.files[names[column]] = hashlib.file_digest(file, "sha256").hexdigest()
-        os.replace(partial[column], directory / names[column])
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
     if key is not None:
         _leave_word(shard, directory, key)
     return shard
+
+
+def sweep(directory: Path) -> None:
+    """Removes the unfinished files of writers that were killed: those of this machine's processes that run no longer.
+
+    For who holds the preparation's lock. Of another machine (of a Beam runner) nothing is known: its files go when the data set is
+    whole. So does the file of a number that another process has by now.
+    """
+    for path in directory.glob("*.partial"):
+        owner = re.search(r"\.array_record\.(.*)~(\d+)~[0-9a-f]+\.partial$", path.name)
+        if owner and owner[1] == platform.node() and not _runs(int(owner[2])):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def finished(number: int, directory: Path, key: str) -> Shard | None:
@@ -175,8 +203,11 @@ def _leave_word(shard: Shard, directory: Path, key: str) -> None:
     path = _word(shard.number, directory)
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text(json.dumps({"key": key, "sizes": sizes, "shard": shard.to_json()}))
-    os.replace(partial, path)
+    try:
+        partial.write_text(json.dumps({"key": key, "sizes": sizes, "shard": shard.to_json()}))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _word(number: int, directory: Path) -> Path:
@@ -289,7 +320,7 @@ def _row(record: Record, example: Example, shard: int, row: int, settings: Setti
         AUDIO * (record.mel is not None) | MOTION * (record.motion is not None) | TEXT * bool(record.text)
         | SPEECH * (record.speech is not None)
     )  # fmt: skip
-    split = example.split or split_of(record.id, settings.validation, settings.test)
+    split = example.split or split_of(example.recording or record.id, settings.validation, settings.test)
     return {"id": record.id, "length": record.length, "flags": flags, "split": split, "shard": shard, "row": row,
             "speaker": record.speaker}  # fmt: skip
 

@@ -38,6 +38,8 @@ def frame_rate(value: Fraction | int | float | str | np.number) -> Fraction:
     try:
         if isinstance(value, np.ndarray) and value.ndim == 0:
             value = value[()]
+        if isinstance(value, bool):  # which Python counts among the integers
+            raise TypeError
         if isinstance(value, numbers.Rational) or (isinstance(value, str) and "/" in value):
             rate = Fraction(value)
         else:

@@ -1,7 +1,9 @@
 """Cleaning: silence, loudness, transcripts; long recordings cut on pauses; mouths out of step; speech features."""
+import dataclasses
 import json
 import sys
 import tracemalloc
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +11,16 @@ import pytest
 import soundfile
 
 from data_pipelines.dataset import DataSet
+from data_pipelines.index import AUDIO, MOTION, SPLITS, split_of
 from data_pipelines.prepare import extractors, offset
 from data_pipelines.prepare.build import Checks, Example, build
 from data_pipelines.prepare.clean import Cleaning, levels, words
 from data_pipelines.prepare.clip_reader import Reading
 from data_pipelines.prepare.features import Features, at_motion_frames
+from data_pipelines.prepare.manifest import Entry
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.prepare.run import prepare
-from data_pipelines.prepare.segment import cuts, energies
+from data_pipelines.prepare.segment import cuts, energies, segments
 from jamflow_jax.errors import ConfigError
 from jamflow_jax.motion import space
 from jamflow_jax.text.tokenizer import Tokenizer
@@ -84,6 +88,44 @@ def test_long_recordings_are_cut_on_pauses(tmp_path):
     ends = np.cumsum(data.index.length[:4]) * 256 / 24_000
     assert all(start < end < stop for (start, stop), end in zip(pauses, ends))
     assert data.record(1).extra["words"][0][0] < 0.5
+
+
+def test_words_of_quiet_speech_are_not_cut(tmp_path):
+    """A quieter word next to a loud pause: the cut goes into the pause, and many words before it do not change that."""
+    quiet = np.concatenate([0.01 * np.ones(2_400 * 24), 0.001 * np.ones(24_000)])  # 2.4 s, then 1 s
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "a.wav", rng.normal(size=2 * len(quiet)) * np.concatenate([quiet[::-1], quiet]), 24_000)
+    entry = Entry(1, "a", audio=tmp_path / "a.wav", words=[[i / 10, (i + 1) / 10, "x"] for i in range(24)])
+    assert 2.4 <= segments(entry, 3.4)[0].end <= 3.4
+
+
+def test_parts_keep_the_split_of_their_recording_and_their_names(tmp_path):
+    for name in "abc":
+        soundfile.write(tmp_path / f"{name}.wav", spoken(8.0, (3, 4)), 24_000)
+    soundfile.write(tmp_path / "a-0001.wav", spoken(1.0), 24_000)
+    report = prepare(tmp_path, tmp_path / "set", LIPS, segment=True, max_seconds=4.0, validation=0.4, test=0.3)
+    index = DataSet(tmp_path / "set").index
+    assert [(entry["id"], entry["reason"]) for entry in report.rejections] == [("a-0001", "duplicate id")]
+    assert "part of a is that of another clip" in report.rejections[0]["message"]
+    assert index.ids() == ["a-0001", "a-0000", "a-0002", "b-0000", "b-0001", "b-0002", "c-0000", "c-0001", "c-0002"]
+    whole = [name if name == "a-0001" else name[0] for name in index.ids()]
+    assert [SPLITS[split] for split in index.split] == [split_of(name, 0.4, 0.3) for name in whole]
+
+
+@pytest.mark.parametrize("kind", ["video", "motion"])
+def test_what_has_no_sound_is_cut_into_equal_parts(kind, videos, tmp_path):
+    np.save(tmp_path / "m.npy", np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32))
+    place = videos / "mute.mkv" if kind == "video" else tmp_path / "m.npy"  # 2 s; at 30 fps
+    entry = Entry(1, "a", text="x", fps=Fraction(30), **{kind: place})
+    assert segments(entry, 2.0) == [entry]
+    parts = segments(entry, 0.8)
+    assert [(part.start, part.end) for part in parts] == [(0, 0.64), (0.64, 1.28), (1.28, 2.08)] and parts[0].text is None
+    later = segments(dataclasses.replace(entry, start=0.4, end=1.5), 0.8)
+    assert [(part.id, part.start, part.end) for part in later] == [("a-0000", 0.4, 0.88), ("a-0001", 0.88, 1.5)]
+    if kind == "motion":
+        report = prepare([entry], tmp_path / "set", LIPS, segment=True, max_seconds=0.8)
+        index = DataSet(tmp_path / "set").index
+        assert report.accepted == 3 and index.length.tolist() == [60, 60, 67] and index.has(MOTION) and not index.has(AUDIO)
 
 
 def test_a_long_file_needs_no_more_memory_than_a_short_one(tmp_path):

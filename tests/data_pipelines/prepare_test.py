@@ -1,4 +1,5 @@
 """`jamflow prepare` on tiny files: good ones, every kind of bad one, the same bytes for any number of workers."""
+import errno
 import io
 import json
 import pickle
@@ -10,6 +11,7 @@ import soundfile
 
 from data_pipelines.dataset import Corpus, DataSet
 from data_pipelines.index import Index
+from data_pipelines.prepare import report as report_module
 from data_pipelines.prepare.build import Example, build
 from data_pipelines.prepare.clip_reader import Reading
 from data_pipelines.prepare.run import prepare
@@ -149,6 +151,21 @@ def test_bad_sound_is_named_and_left_out(folder, kind, reason, message, capsys):
     assert stored["rejected_by_reason"] == {reason: 1} and stored["rejections"] == [rejection]
 
 
+def test_sound_that_may_not_be_read(folder, monkeypatch):
+    folder.add(audio=folder.sound("good.wav", tone(0.6)))
+    folder.add(audio=folder.sound("locked.wav", tone(0.6)))
+
+    def guarded(path, mode):
+        if path.name == "locked.wav":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return open(path, mode)
+
+    monkeypatch.setattr(report_module, "open", guarded, raising=False)  # tests may run as root, whom nothing is denied
+    for segment in (False, True):
+        rejection = only_rejection(folder.prepare(segment=segment, overwrite=True))
+        assert rejection["reason"] == "cannot be read" and rejection["message"].endswith("locked.wav: Permission denied")
+
+
 class Evil:
     def __reduce__(self):
         return exec, ("raise SystemExit('the pickle ran')",)
@@ -228,6 +245,10 @@ def test_gaps_up_to_the_limit_are_interpolated(folder):
     ('{"audio": "x.wav", "start": 2, "end": 1}', "end = 1 is not after start = 2"),
     ('{"audio": "x.wav", "start": NaN}', "start = nan is no number"),
     ('{"audio": "x.wav", "fps": 0}', "frame rate"),
+    ('{"audio": "x.wav", "fps": true}', "frame rate True is not a number"),
+    ('{"audio": "x.wav", "words": [[0, 1, "a"], [5, 2, "x"]]}', "words: [5, 2, 'x'] does not run from 0 on, start to end"),
+    ('{"audio": "x.wav", "phonemes": [[-1, 2, "x"]]}', "phonemes: [-1, 2, 'x'] does not run from 0 on"),
+    ('{"audio": "x.wav", "words": [[true, 2, "x"]]}', "words must be a list of"),
     (r'{"audio": "x.wav", "text": "half a pair: \ud800"}', "half a surrogate pair"),
     (r'{"audio": "x.wav", "words": [[0, 1, "\ud800"]]}', "half a surrogate pair"),
     ('{"audio": "x.wav", "words": [[1, "a"]]}', "words must be a list of [start s, end s, label]"),

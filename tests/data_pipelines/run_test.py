@@ -14,7 +14,7 @@ import soundfile
 
 from data_pipelines.dataset import DataSet
 from data_pipelines.prepare import clip_reader, shards
-from data_pipelines.prepare.build import Checks
+from data_pipelines.prepare.build import Checks, build
 from data_pipelines.prepare.clip_reader import Reading
 from data_pipelines.prepare.extractors import Extractor
 from data_pipelines.prepare.manifest import Entry
@@ -71,6 +71,13 @@ def test_killed_and_run_again_gives_the_same_bytes(sounds, whole, tmp_path, monk
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    left = {path.name for path in partial.glob("shards/*.partial")}
+    other = partial / "shards" / f"{next(iter(left)).partition('~')[0]}-2~{process.pid}~00.partial"  # another machine's
+    mine = partial / "shards" / next(iter(left)).replace(f"~{process.pid}~", f"~{os.getpid()}~")
+    for path in (other, mine):
+        path.touch()
+    shards.sweep(partial / "shards")
+    assert set(partial.glob("shards/*.partial")) == {other, mine} and len(left) == 3
     assert not out.exists() and (partial / "shards" / "data-00001.array_record").exists()
     read, seen = clip_reader.read_audio, []
     monkeypatch.setattr(clip_reader, "read_audio", lambda path, *args: seen.append(path.stem) or read(path, *args))
@@ -116,6 +123,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(sounds, whole, tmp
     class Full:
         def __init__(self, path, options):
             self.path = path
+            Path(path).touch()
 
         def write(self, row):
             raise RuntimeError(f"RESOURCE_EXHAUSTED: No space left on device [28] writing {self.path}")
@@ -128,6 +136,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(sounds, whole, tmp
     with pytest.raises(InputError, match="set: cannot be written: No space left on device; what is finished is kept") as error:
         prepare(sounds, tmp_path / "set", LIPS, shard_examples=2)
     assert "\n" not in str(error.value) and not (tmp_path / "set").exists()
+    assert not list((tmp_path / ".set.partial").rglob("*.partial"))  # which would fill the disk with every try
     monkeypatch.undo()
     prepare(sounds, tmp_path / "set", LIPS, shard_examples=2)
     assert contents(tmp_path / "set") == whole
@@ -218,3 +227,13 @@ def test_tfds_reads_the_shards(mixed_set, tmp_path):
         assert item["id"].decode() == record.id and item["text"].decode() == (record.text or "")
         assert np.array_equal(item["mel"], np.zeros((0, 100)) if record.mel is None else record.mel)
         assert np.array_equal(item["motion"], np.zeros((0, 2)) if record.motion is None else record.motion)
+
+
+def test_tfds_passes_over_shards_without_a_clip(clip, tmp_path):
+    pytest.importorskip("tensorflow_datasets", reason="needs tensorflow-datasets (extra tfds)")
+    from data_pipelines.tfds_pairs import jamflow_pairs, positions
+
+    clips = (clip(i, 0.01 if i // 2 in (0, 2, 4) else 0.5) for i in range(10))  # the first shard, one between, the last
+    assert build(clips, tmp_path / "set", LIPS, shard_examples=2).accepted == 4
+    source, data = jamflow_pairs(tmp_path / "set").as_data_source("pairs"), DataSet(tmp_path / "set")
+    assert [source[place]["id"].decode() for place in positions(data).tolist()] == data.index.ids() and len(source) == 4
