@@ -122,10 +122,11 @@ def test_what_has_no_sound_is_cut_into_equal_parts(kind, videos, tmp_path):
     assert [(part.start, part.end) for part in parts] == [(0, 0.64), (0.64, 1.28), (1.28, 2.08)] and parts[0].text is None
     later = segments(dataclasses.replace(entry, start=0.4, end=1.5), 0.8)
     assert [(part.id, part.start, part.end) for part in later] == [("a-0000", 0.4, 0.88), ("a-0001", 0.88, 1.5)]
-    if kind == "motion":
-        report = prepare([entry], tmp_path / "set", LIPS, segment=True, max_seconds=0.8)
-        index = DataSet(tmp_path / "set").index
-        assert report.accepted == 3 and index.length.tolist() == [60, 60, 67] and index.has(MOTION) and not index.has(AUDIO)
+    fake = (sys.executable, str(Path(__file__).with_name("fake_worker.py")))
+    reading = Reading(extractor=extractors.Extractor(fake, str(tmp_path / "kept")).ready() if kind == "video" else None)
+    report = prepare([entry], tmp_path / "set", LIPS, reading=reading, segment=True, max_seconds=0.8)
+    index = DataSet(tmp_path / "set").index
+    assert report.accepted == 3 and index.length.tolist() == [60, 60, 67] and index.has(MOTION) and not index.has(AUDIO)
 
 
 def test_a_long_file_needs_no_more_memory_than_a_short_one(tmp_path):

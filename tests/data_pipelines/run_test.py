@@ -24,6 +24,7 @@ from jamflow_jax.errors import InputError
 from jamflow_jax.motion import space
 
 LIPS = space.get("lips")
+GRID = Path(__file__).parents[3] / "shared/data/grid_s1"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,7 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from data_pipelines.prepare import clip_reader
+from data_pipelines.prepare.build import Checks
 from data_pipelines.prepare.run import prepare
 from jamflow_jax.motion import space
 read = clip_reader.read_audio
@@ -58,19 +60,26 @@ def slow(path, *args):
     time.sleep(0.0 if Path(path).stem < "4" else 60.0)
     return read(path, *args)
 clip_reader.read_audio = slow
-prepare(sys.argv[1], sys.argv[2], space.get("lips"), shard_examples=2)
+prepare(sys.argv[1], sys.argv[2], space.get("lips"), shard_examples=2, checks=Checks(near_duplicates=sys.argv[3]))
 """
 
 
-def test_killed_and_run_again_gives_the_same_bytes(sounds, whole, tmp_path, monkeypatch):
-    out, partial = tmp_path / "set", tmp_path / ".set.partial"
-    process = subprocess.Popen([sys.executable, "-c", SLOW, str(sounds), str(out)])
+def killed(sounds: Path, out: Path, near_duplicates: str = "off") -> subprocess.Popen:
+    """A preparation of 0.wav, 1.wav, ... that was killed in its third shard."""
+    partial = out.with_name(f".{out.name}.partial")
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(sounds), str(out), near_duplicates])
     deadline = time.monotonic() + 60
     while not (partial / "done/00001.json").exists() or not any(partial.glob("shards/data-00002.array_record.*.partial")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    return process
+
+
+def test_killed_and_run_again_gives_the_same_bytes(sounds, whole, tmp_path, monkeypatch):
+    out, partial = tmp_path / "set", tmp_path / ".set.partial"
+    process = killed(sounds, out)
     left = {path.name for path in partial.glob("shards/*.partial")}
     other = partial / "shards" / f"{next(iter(left)).partition('~')[0]}-2~{process.pid}~00.partial"  # another machine's
     mine = partial / "shards" / next(iter(left)).replace(f"~{process.pid}~", f"~{os.getpid()}~")
@@ -84,6 +93,23 @@ def test_killed_and_run_again_gives_the_same_bytes(sounds, whole, tmp_path, monk
     prepare(sounds, out, LIPS, shard_examples=2)
     assert seen == ["4", "5", "6", "7"]  # what was finished is not read again
     assert contents(out) == whole and not partial.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not GRID.exists(), reason="the real clips (../shared/data) are not on this machine")
+def test_killed_with_near_duplicates_in_other_shards(tmp_path):
+    """GRID sentences, three of them once more from a copy, an MP3 and a Vorbis file, in shards that come later."""
+    grid, folder = sorted((GRID / "audio").glob("*.flac"))[:6], tmp_path / "sounds"
+    folder.mkdir()
+    for i, (again, form) in enumerate([*((i, "WAV") for i in range(6)), (1, "MP3"), (3, "OGG"), (0, "WAV")]):
+        audio, rate = soundfile.read(grid[again])
+        soundfile.write(folder / f"{i}.{form.lower()}", (0.5 if i > 5 else 1.0) * audio, rate, format=form)
+    reject = Checks(near_duplicates="reject")
+    prepare(folder, tmp_path / "whole", LIPS, shard_examples=2, checks=reject)
+    killed(folder, tmp_path / "set", "reject")
+    report = prepare(folder, tmp_path / "set", LIPS, shard_examples=2, checks=reject, workers=2)
+    assert report.accepted == 6 and [entry["id"] for entry in report.rejections] == ["6", "7", "8"]
+    assert contents(tmp_path / "set") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("options, cut_off", [({"max_seconds": 29.0}, False), ({"shard_examples": 1}, False), ({}, True)])
