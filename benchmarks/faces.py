@@ -6,8 +6,10 @@
 
 Random weights: time does not depend on them. The two programs take turns, `--repeat` times; the best time counts, as wall-clock
 time and as processor time of all threads (which other programs on the machine disturb less). JAX's compilation is not counted.
+On a busy machine say `--threads 1`: both programs' threads spin while they wait for one another, and that counts as processor time.
 """
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,10 +23,14 @@ from jamflow_jax.face.appearance import Appearance
 from jamflow_jax.face.generator import Generator
 from jamflow_jax.face.motion import Motion
 from jamflow_jax.face.sampling import sample
+from jamflow_jax.face.stitching import INPUTS, WIDTHS, KeypointMlp
 from jamflow_jax.face.warping import Warping
 from jamflow_jax.torch_io import liveportrait
 
-MODULES = {"motion": Motion, "appearance": Appearance, "warping": Warping, "generator": Generator}
+MODULES = {
+    "motion": Motion, "appearance": Appearance, "warping": Warping, "generator": Generator,
+    "stitching": lambda dtype: KeypointMlp("stitching"),
+}  # fmt: skip
 KINDS = (jnp.float32, jnp.bfloat16)
 
 
@@ -35,6 +41,8 @@ def inputs(network: str, batch: int) -> tuple[np.ndarray, ...]:
         return (rng.random((batch, 256, 256, 3), np.float32),)
     if network == "generator":
         return (rng.standard_normal((batch, 64, 64, 256), np.float32),)
+    if network == "stitching":
+        return (rng.standard_normal((batch, INPUTS[network]), np.float32),)
     points = 0.3 * rng.standard_normal((2, batch, 21, 3), np.float32)
     return rng.standard_normal((batch, 16, 64, 64, 32), np.float32), points[0], points[1]
 
@@ -47,14 +55,15 @@ def random_params(network: str):
         fan = np.prod(like.shape[:-1]) if len(like.shape) > 1 else 100
         return rng.standard_normal(like.shape, np.float32) * np.float32(np.sqrt(2 / fan))
 
-    return jax.tree.map(leaf, liveportrait.template(network))
+    like = liveportrait.template(network)
+    return jax.tree.map(leaf, like[network] if network == "stitching" else like)
 
 
 def ours(network: str, batch: int, dtype=jnp.float32) -> Callable[[], object]:
     """One call of our network."""
     module, params = MODULES[network](dtype), random_params(network)
     params, values = jax.device_put((jax.tree.map(lambda a: jnp.asarray(a, dtype), params), inputs(network, batch)))
-    run = jax.jit(lambda p, *x: module.apply({"params": p}, *x))
+    run = jax.jit(lambda p, *x: module.apply({"params": p}, *x)).lower(params, *values).compile()
     return lambda: jax.block_until_ready(run(params, *values))
 
 
@@ -66,6 +75,7 @@ def original(network: str, batch: int, folder: Path) -> Callable[[], object]:
     from src.modules.appearance_feature_extractor import AppearanceFeatureExtractor
     from src.modules.motion_extractor import MotionExtractor
     from src.modules.spade_generator import SPADEDecoder
+    from src.modules.stitching_retargeting_network import StitchingRetargetingNetwork
     from src.modules.warping_network import WarpingNetwork
 
     config = yaml.safe_load((folder / "src/config/models.yaml").read_text())["model_params"]
@@ -73,9 +83,11 @@ def original(network: str, batch: int, folder: Path) -> Callable[[], object]:
         "motion": (MotionExtractor, "motion_extractor_params"), "warping": (WarpingNetwork, "warping_module_params"),
         "appearance": (AppearanceFeatureExtractor, "appearance_feature_extractor_params"),
         "generator": (SPADEDecoder, "spade_generator_params"),
+        "stitching": (StitchingRetargetingNetwork, {"input_size": INPUTS["stitching"], "hidden_sizes": WIDTHS["stitching"][:-1],
+                                                    "output_size": WIDTHS["stitching"][-1]}),
     }[network]  # fmt: skip
     device = "cuda" if torch.cuda.is_available() and jax.default_backend() != "cpu" else "cpu"
-    module = kind(**config[name]).eval().to(device)
+    module = kind(**(config[name] if isinstance(name, str) else name)).eval().to(device)
     values = [torch.tensor(np.moveaxis(v, -1, 1) if v.ndim > 3 else v).contiguous().to(device) for v in inputs(network, batch)]
     if network == "warping":
         values = [values[0], values[2], values[1]]  # the original takes the driving keypoints first
@@ -90,14 +102,14 @@ def original(network: str, batch: int, folder: Path) -> Callable[[], object]:
 
 
 def best(calls: list[Callable[[], object]], repeat: int) -> list[tuple[float, float]]:
-    """(wall, processor) seconds of each, the best of `repeat` rounds in turn after one that is not counted."""
+    """(wall, processor) seconds of each, the best of `repeat` rounds in turn after one that is not counted (0: that one counts)."""
     times = [(np.inf, np.inf)] * len(calls)
     for round in range(repeat + 1):
         for i, call in enumerate(calls):
             wall, cpu = time.perf_counter(), time.process_time()
             call()
             took = time.perf_counter() - wall, time.process_time() - cpu
-            if round:
+            if round or not repeat:
                 times[i] = tuple(map(min, times[i], took))
     return times
 
@@ -127,9 +139,12 @@ def main() -> int:
     parser.add_argument("--networks", default=",".join(MODULES))
     parser.add_argument("--batches", default="1", metavar="N,..")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--threads", type=int, metavar="N", help="cores for either program (default: all)")
     parser.add_argument("--original", type=Path, metavar="DIR", help="a checkout of KwaiVGI/LivePortrait")
     parser.add_argument("--bfloat16", action="store_true", help="instead: the error of bfloat16")
     options = parser.parse_args()
+    if options.threads is not None:  # before JAX starts and PyTorch is imported: both take a thread for each core they may use
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.threads :])
     device = jax.devices()[0]
     print(f"jax {jax.__version__}, {device.device_kind}, float32 unless said\n", flush=True)
     if options.bfloat16:
@@ -142,7 +157,7 @@ def main() -> int:
     for network in options.networks.split(","):
         for batch in map(int, options.batches.split(",")):
             calls = [ours(network, batch)] + ([] if options.original is None else [original(network, batch, options.original)])
-            cells = [f"{value / batch:.3f}" for pair in best(calls, options.repeat) for value in pair]
+            cells = [f"{value / batch:.3g}" for pair in best(calls, options.repeat) for value in pair]
             print(f"| {network} | {batch} | " + " | ".join((cells + ["", ""])[:4]) + " |", flush=True)
     return 0
 

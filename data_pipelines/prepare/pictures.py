@@ -43,13 +43,18 @@ def read_picture(path: str | Path) -> tuple[UInt8[np.ndarray, "H W 3"], list[str
         notes.append(f"colours: {image.mode} to RGB")
         image = _rgb(image)
     wide, high = image.size
-    if min(wide, high) < SMALLEST:
-        raise Rejected("too small", f"{path}: {wide} x {high} pixels; a face needs at least {SMALLEST}")
+    check_size(path, wide, high)
     if max(wide, high) > LONG_SIDE:
         scale = LONG_SIDE / max(wide, high)
         image = image.resize((max(2, round(wide * scale)), max(2, round(high * scale))), Image.Resampling.LANCZOS, reducing_gap=3.0)
         notes.append(f"size: {wide} x {high} to {image.width} x {image.height}")
     return even(np.asarray(image)), notes
+
+
+def check_size(path: Path, wide: int, high: int) -> None:
+    """Raises Rejected: too small for a face."""
+    if min(wide, high) < SMALLEST:
+        raise Rejected("too small", f"{path}: {wide} x {high} pixels; a face needs at least {SMALLEST}")
 
 
 def _rgb(image):

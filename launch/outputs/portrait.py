@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipelines.prepare import video_reader
-from data_pipelines.prepare.pictures import at_rate, even, read_picture
+from data_pipelines.prepare.pictures import at_rate, check_size, even, read_picture
 from jamflow_jax.errors import InputError
 from jamflow_jax.face import animate, crop, find
 from jamflow_jax.face.animate import KEYPOINTS, Face
@@ -88,8 +88,10 @@ def read_source(
 
 
 def pictures_of(video: video_reader.Video) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """All frames of the file, with even sides."""
-    return (even(picture) for _, picture in video_reader.frames(video))
+    """All frames of the file, with even sides. Raises Rejected as they come: damaged, too small for a face."""
+    for _, picture in video_reader.frames(video):
+        check_size(video.path, picture.shape[1], picture.shape[0])
+        yield even(picture)
 
 
 def drive_of(template: Template, neutral_first: bool) -> Drive:

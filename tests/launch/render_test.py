@@ -156,6 +156,7 @@ def two(picture):
 @pytest.mark.parametrize("more, says, code", [
     (["--detector", "render_test:none"], "finds no face", 1),
     (["--detector", "render_test:none", "--source", "v.mp4"], "finds no face in the first 9 frames", 1),
+    (["--source", "tiny.mp4"], "tiny.mp4: 62 x 90 pixels; a face needs at least 64", 1),
     (["--detector", "nowhere:none"], "nowhere", 2),
     (["--box", "1000,10,1100,60"], "lies outside", 1),
     (["--motion", "none.npz"], "no such file", 1),
@@ -170,6 +171,7 @@ def test_bad_input_is_one_line(networks, photo, tmp_path, capsys, monkeypatch, m
     monkeypatch.setitem(sys.modules, "render_test", sys.modules[__name__])
     monkeypatch.chdir(tmp_path)
     write_mp4("v.mp4", (np.zeros((96, 96, 3), np.uint8) for _ in range(9)))
+    write_mp4("tiny.mp4", (np.zeros((90, 62, 3), np.uint8) for _ in range(2)))
     write_template(tmp_path / "m.pkl", template(3))
     args = ["--source", str(photo), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4")]
     assert render.main([*args, *more]) == code
