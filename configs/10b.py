@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
     optim.betas = (0.9, 0.95)
     optim.ema = 0.9999
 
+    # for TPUs; on GPUs fsdp 8 (a host) and remat "dots": over 64 the network limits a step, by formula, docs/scale.md
     config.mesh = {"data": -1, "fsdp": 64, "tensor": 1}  # 160 GB of parameters, moments and averages: 2.5 GB a device
     config.checkpoint = {"every": 1_000, "keep": 3}
     config.evaluation = {"every": 5_000, "batches": 8}

@@ -3,7 +3,8 @@
     jamflow plan --config configs/base.py --topology v5e:4x4        also v5p:4x4x4, v6e:16x16, h200x8; --slices 2
 
 For a TPU the real train step is compiled, on this machine, by the TPU's own compiler (libtpu: pip install 'jamflow-jax[plan]').
-GPU topologies are by formula alone, and say so. Without a data set the batch is one bucket of clips of --seconds.
+GPU topologies are by formula alone, and say so. Without a data set the batch is one bucket of clips of --seconds. --tries 3 looks
+for a better remat or accumulation as well, a compilation each.
 """
 import argparse
 import dataclasses
@@ -29,7 +30,8 @@ def main(argv: list[str]) -> int:
 
     place = topology.parse(options.topology, options.slices)
     config = run_config.load(options.config, [*overrides, f"--config.mesh.slices={options.slices}"])
-    found = plan(config, place, options.seconds, options.tries, _say)
+    tries = options.tries or (1 if place.is_tpu else 3)
+    found = plan(config, place, options.seconds, tries, _say)
     if options.json:
         Path(options.json).write_text(json.dumps({"config": options.config, **found}, indent=1) + "\n", encoding="utf-8")
     return CLEAN if found["fits"] else NOTHING_USABLE
@@ -45,6 +47,8 @@ def plan(config, place, seconds: float, tries: int, say) -> dict:
         f"{'' if place.is_tpu else '; BY FORMULA: nothing is compiled for GPUs here'}")  # fmt: skip
     tried = []
     for _ in range(max(1, tries)):
+        if place.is_tpu:
+            say(f"compiling for remat {config.model.motion.remat}, accumulate {config.optim.accumulate} (minutes, one core)")
         tried.append(_one(config, place, seconds))
         row = tried[-1]
         took = f", compiled in {row['compile_seconds']:.0f} s" if place.is_tpu else ""
@@ -172,7 +176,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--topology", required=True, metavar="NAME", help="v5e:4x4, v5p:4x4x4, v6e:16x16, h200x8, ...")
     parser.add_argument("--slices", type=int, default=1, metavar="N", help="TPU slices joined by the data-centre network (1)")
     parser.add_argument("--seconds", type=float, default=10, metavar="S", help="length of a clip, without a data set (10)")
-    parser.add_argument("--tries", type=int, default=3, metavar="N", help="variants of remat and accumulation, at most (3)")
+    parser.add_argument("--tries", type=int, metavar="N",
+                        help="variants of remat and accumulation, at most (1 for a TPU, where each is a compilation; 3 by formula)")
     parser.add_argument("--json", metavar="FILE", help="the numbers, for a program to read")
     parser.add_argument("--config.FIELD", metavar="VALUE", dest="_", help="any field of the config (docs/configuration.md)")
     return parser

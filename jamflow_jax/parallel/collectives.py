@@ -2,7 +2,8 @@
 
 A collective inside a loop counts once per turn; the turns are the constant that the loop's condition compares with. An asynchronous
 collective is written in several fusions (begin, work meanwhile, end) under one channel and counts once. Gradients of parameters cut
-over fsdp may be summed and cut in one fusion, which the TPU's text calls all-reduce-scatter.
+over fsdp are summed and cut in one fusion, which the TPU's text calls all-reduce-scatter; they all say channel 1, and each counts.
+Both branches of a conditional count, though a step takes one: those of the text, 0.07 GB each in configs/10b.py.
 
 Bytes are those of the whole array: the result of an all-gather, the input of a reduce-scatter. On a ring of n devices each link
 carries (n - 1) / n of them, twice that for an all-reduce.
@@ -60,7 +61,7 @@ def collectives(text: str) -> list[Collective]:
             if kind == "reduce-scatter":
                 size *= group
             if kind == "all-reduce" and name.startswith("all-reduce-scatter"):
-                kind = "reduce-scatter"
+                kind, channel = "reduce-scatter", name
             key = kind, group
             calls[key, channel] = max(calls[key, channel], turns)
             bytes_[key, channel] = max(bytes_[key, channel], turns * size)

@@ -14,9 +14,10 @@ from jamflow_jax.errors import ConfigError
 from jamflow_jax.parallel import chips
 from jamflow_jax.parallel.chips import Chip
 
-# What libtpu looks for on a TPU machine; without them it asks a metadata server that is not there, and waits.
+# What libtpu looks for on a TPU machine; without them it asks a metadata server that is not there, and waits. It also lets one
+# process at a time load it, which guards chips that are not there: several plans may be made at once.
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-16",
-               "TPU_WORKER_HOSTNAMES": "localhost"}  # fmt: skip
+               "TPU_WORKER_HOSTNAMES": "localhost", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
