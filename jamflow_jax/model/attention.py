@@ -40,16 +40,39 @@ def attend(
     The sum of the weights divides the output, K numbers a row, instead of the weights, S numbers a row.
     """
     logits_BHTS = jnp.einsum("bthk,bshk->bhts", q_BTHK * q_BTHK.shape[-1] ** -0.5, k_BSHK, preferred_element_type=jnp.float32)
+    mask_b1TS = None if mask_bTS is None else mask_bTS[:, None]
+    seen_BHTS = jax.lax.stop_gradient(logits_BHTS)
     if mask_bTS is not None:
         # a finite floor: with -inf a row without keys is 0/0, and its gradient poisons the batch
-        logits_BHTS = jnp.where(mask_bTS[:, None], logits_BHTS, jnp.finfo(jnp.float32).min)
-    weight_BHTS = jnp.exp(logits_BHTS - jax.lax.stop_gradient(logits_BHTS.max(-1, keepdims=True)))
-    if mask_bTS is not None:
-        weight_BHTS = jnp.where(mask_bTS[:, None], weight_BHTS, 0.0)
+        seen_BHTS = jnp.where(mask_b1TS, seen_BHTS, jnp.finfo(jnp.float32).min)
+    weight_BHTS = exponentials(logits_BHTS, seen_BHTS.max(-1, keepdims=True), mask_b1TS)
     total_BHT = weight_BHTS.sum(-1)
     total_BHT = jnp.where(total_BHT > 0, total_BHT, 1.0)
     o_BTHK = jnp.einsum("bhts,bshk->bthk", weight_BHTS.astype(v_BSHK.dtype), v_BSHK, preferred_element_type=jnp.float32)
     return (o_BTHK / total_BHT.swapaxes(1, 2)[..., None]).astype(v_BSHK.dtype)
+
+
+@jax.custom_vjp
+def exponentials(x: Array, highest: Array, mask: Array | None) -> Array:
+    """e^(x - highest), 0 where the mask is off; `highest` is taken as a constant, which the quotient of a softmax allows.
+
+    The backward pass is given nothing but the result. Left to itself it would keep x, the mask and the exponentials once before and
+    once after the mask as well: four arrays of all rows times all keys in every layer, which cost more time than they take to make.
+    """
+    weights = jnp.exp(x - highest)
+    return weights if mask is None else jnp.where(mask, weights, 0.0)
+
+
+def _exponentials_fwd(x, highest, mask):
+    weights = exponentials(x, highest, mask)
+    return weights, weights
+
+
+def _exponentials_bwd(weights, gradient):
+    return weights * gradient, None, None
+
+
+exponentials.defvjp(_exponentials_fwd, _exponentials_bwd)
 
 
 def self_attention(

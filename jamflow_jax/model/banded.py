@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model import attention
-from jamflow_jax.model.attention import QKV, Window, near, overlapping, valid_frames
+from jamflow_jax.model.attention import QKV, Window, exponentials, near, overlapping, valid_frames
 from jamflow_jax.model.config import WindowConfig
 from jamflow_jax.timeline import CROP_MEL, MEL_TICKS, MOTION_TICKS, TICKS_PER_SECOND, motion_frames
 
@@ -159,7 +159,7 @@ def attend(blocks: Blocks, q_BTHK, ticks: int, parts: list[Keys]) -> Float[Array
     q = blocks.cut(q_BTHK * q_BTHK.shape[-1] ** -0.5, ticks)
     logits = [logits_of(q, part) for part in parts]
     highest = jax.lax.stop_gradient(jnp.stack([x.max(-1) for x in logits]).max(0))[..., None]
-    weights = [seen(jnp.exp(x - highest), part) for x, part in zip(logits, parts)]
+    weights = [exponentials(x, highest, None if part.mask is None else part.mask[:, None]) for x, part in zip(logits, parts)]
     total = sum(x.sum(-1) for x in weights)
     total = jnp.where(total > 0, total, 1.0)
     out = sum(weighted(x, part) for x, part in zip(weights, parts))

@@ -10,6 +10,7 @@ example, is a third, `adaln`: a sampler, which knows all its times beforehand, c
 parameters of all layers are stacked on a leading axis: a run of like layers is one `lax.scan`, or a loop over the same arrays.
 """
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +78,7 @@ class Block(nn.Module):
         key_attention, key_hidden = (None, None) if keys_B is None else _split(keys_B)
         o_BTD = self.out(o_BTHK.reshape(*o_BTHK.shape[:2], c.heads * c.head_dim))
         x_BTD = x_BTD + gate * dropout(o_BTD, key_attention, c.dropout)
-        h_BTF = nn.gelu(self.ff_in(modulate(x_BTD, scale, shift, c.dtype)), approximate=True)
+        h_BTF = gelu_tanh(self.ff_in(modulate(x_BTD, scale, shift, c.dtype)))
         h_BTF = dropout(constrain(h_BTF, "batch", "time", "mlp"), key_hidden, c.dropout)
         x_BTD = x_BTD + gate_ff * self.ff_out(h_BTF)
         return constrain(x_BTD, "batch", "time", "act_embed")
@@ -186,9 +187,21 @@ def layer_keys(keys_B: Array | None, layer: Array) -> Array | None:
     return None if keys_B is None else jax.vmap(jax.random.fold_in, (0, None))(keys_B, layer)
 
 
+# Cheaper to make again than to keep: the intermediate arrays of either are several times its input, which is kept anyway, and a
+# scan copies what it keeps into place and back out.
+_remade = partial(jax.checkpoint, prevent_cse=False)
+
+
+@partial(_remade, static_argnums=3)
 def modulate(x_BTD: Array, scale: Array, shift: Array, dtype: str) -> Float[Array, "B T D"]:
     """LN(x) (1 + scale) + shift, adaLN."""
     return (layer_norm(x_BTD) * (1 + scale) + shift).astype(dtype)
+
+
+@_remade
+def gelu_tanh(x: Array) -> Array:
+    """F5-TTS's GELU of the feed-forward, the tanh form."""
+    return nn.gelu(x, approximate=True)
 
 
 def _qkv_init(key, shape, dtype=jnp.float32):

@@ -28,7 +28,11 @@ def gathered(parameter: Array, *axes: str | None, dtype: str) -> Array:
     on a mesh of data x fsdp x tensor (jax 0.10.2). The gradient is asked for as the parameter lies, cut: a constraint's own
     transpose would ask for it whole, which all devices then sum up whole (an all-reduce over 1,024 of them, in the plan for
     configs/10b.py) instead of each its part.
+
+    Nothing to do, nothing done: the output of a rule for gradients is kept for the backward pass, a copy of every parameter.
     """
+    if parameter.dtype == dtype and jax.sharding.get_abstract_mesh().size <= 1:
+        return parameter
     return _gathered(parameter, axes, dtype, parameter.dtype.name)
 
 
@@ -162,4 +166,5 @@ def dropout(x_BTD: Array, keys_B: Array | None, rate: float) -> Array:
     if keys_B is None or rate == 0.0:
         return x_BTD
     keep_BTD = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, x_BTD.shape[1:]))(keys_B)
-    return jnp.where(keep_BTD, x_BTD / (1.0 - rate), 0).astype(x_BTD.dtype)
+    # not jnp.where, whose backward pass is given an array of zeros besides the mask
+    return jax.lax.select(keep_BTD, x_BTD / (1.0 - rate), jnp.zeros_like(x_BTD))
