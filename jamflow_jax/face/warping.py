@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from jamflow_jax.face.convolution import Conv, double, halve, leaky_relu
+from jamflow_jax.face.convolution import Conv, halve, leaky_relu
 from jamflow_jax.face.sampling import gaussians, grid, sample, sample_shifted
 
 COMPRESSED, VARIANCE, FEATURES = 4, 0.01, 256
@@ -46,7 +46,7 @@ class Hourglass(nn.Module):
             skips.append(x)
             x = halve(jax.nn.relu(Conv(features, depth=3, dtype=self.dtype, name=f"down_{i}")(x)))
         for i, features in enumerate(UP):
-            x = jax.nn.relu(Conv(features, depth=3, dtype=self.dtype, name=f"up_{i}")(double(x)))
+            x = jax.nn.relu(Conv(features, depth=3, dtype=self.dtype, doubled=True, name=f"up_{i}")(x))
             x = jnp.concatenate([x, skips.pop()], -1)
         return jax.nn.relu(Conv(x.shape[-1], depth=3, dtype=self.dtype, name="out")(x))
 

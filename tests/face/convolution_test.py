@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jamflow_jax.face.convolution import conv3d_by_slices, conv3d_direct, double, halve
+from jamflow_jax.face.convolution import conv3d, conv3d_by_slices, conv3d_direct, conv3d_of_doubled, double, halve
 from jamflow_jax.face.generator import instance_norm, pixel_shuffle
 from jamflow_jax.face.motion import degrees, depthwise_by_shifts, depthwise_direct
 
@@ -17,6 +17,14 @@ def test_slices_equal_the_direct_convolution(size):
     x = jnp.asarray(rng.normal(size=(2, 4, 6, 5, 3)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(size, size, 3, size, 2)), jnp.float32)
     np.testing.assert_allclose(conv3d_by_slices(x, kernel), conv3d_direct(x, kernel), atol=1e-4)
+
+
+def test_phases_equal_the_convolution_of_a_doubled_volume():
+    x = jnp.asarray(rng.normal(size=(2, 4, 3, 5, 3)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 3, 3, 2)), jnp.float32)
+    np.testing.assert_allclose(conv3d_of_doubled(x, kernel), conv3d(double(x), kernel), atol=1e-4)
+    small, padding = kernel[:2, :2], ((1, 0), (0, 1))
+    np.testing.assert_allclose(conv3d_by_slices(x, small, padding=padding), conv3d_direct(x, small, padding=padding), atol=1e-4)
 
 
 def test_depthwise_by_shifts_equals_the_direct_one():
