@@ -7,8 +7,6 @@ a number, `--config.data.buckets=240,480` a list (`240,` a list of one), `none` 
 """
 import ast
 import dataclasses
-import difflib
-import importlib.util
 import types
 import typing
 from pathlib import Path
@@ -19,6 +17,7 @@ import ml_collections
 from jamflow_jax.config import build
 from jamflow_jax.errors import ConfigError
 from jamflow_jax.train.config import RunConfig
+from launch import python_files
 
 FLAG = "--config."
 _WORDS = {"true": True, "false": False, "none": None}
@@ -38,38 +37,18 @@ def load(file: str, overrides: list[str]) -> RunConfig:
 
 def read(file: str) -> dict[str, Any]:
     """The nested fields that a config file sets."""
-    path = find(file)
-    spec = importlib.util.spec_from_file_location(f"configs.{path.stem}", path)
-    if spec is None:
-        raise ConfigError(f"--config {file}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        values = module.get_config()
-    except Exception as error:
-        raise ConfigError(f"--config {file}: {type(error).__name__}: {error}") from error
+    path, said = find(file), f"--config {file}"
+    values = python_files.call(path, f"configs.{path.stem}", "get_config", said)
     if isinstance(values, ml_collections.ConfigDict):
         values = values.to_dict()
     if not isinstance(values, dict):
-        raise ConfigError(f"--config {file}: get_config() returned {type(values).__name__}, expected an ml_collections.ConfigDict")
+        raise ConfigError(f"{said}: get_config() returned {type(values).__name__}, expected an ml_collections.ConfigDict")
     return values
 
 
 def find(file: str) -> Path:
     """A path as it is, else the config of that name in the installed package."""
-    if Path(file).is_file():
-        return Path(file)
-    import configs
-
-    folders = [Path(folder) for folder in configs.__path__]
-    known = sorted(path.stem for folder in folders for path in folder.glob("*.py") if not path.stem.startswith("_"))
-    if Path(file).parent in (Path("."), Path("configs")):
-        for folder in folders:
-            if (path := folder / f"{Path(file).stem}.py").is_file():
-                return path
-    near = difflib.get_close_matches(Path(file).stem, known, n=1)
-    hint = f"did you mean configs/{near[0]}.py?" if near else f"the package has {', '.join(known)}"
-    raise ConfigError(f"--config {file}: no such file; {hint}")
+    return python_files.find(file, "configs", f"--config {file}")
 
 
 def parse(words: list[str]) -> list[tuple[str, str]]:

@@ -13,7 +13,6 @@ train alike share one training, so write the base's own values as {}.
 import argparse
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import re
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from typing import Any, Literal
 
 from jamflow_jax.config import build, to_dict
 from jamflow_jax.errors import ConfigError
-from launch import run_config
+from launch import python_files, run_config
 
 EVALUATE = "evaluate."
 LONGEST_NAME = 80  # characters; a folder's name may have 255
@@ -121,15 +120,7 @@ def read(file: str) -> Sweep:
       ConfigError: no such file, a file that fails, an unknown field or row; the message names the file.
     """
     path = find(file)
-    spec = importlib.util.spec_from_file_location(f"configs.sweeps.{path.stem}", path)
-    if spec is None:
-        raise ConfigError(f"{file}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        values = module.get_sweep()
-    except Exception as error:
-        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
+    values = python_files.call(path, f"configs.sweeps.{path.stem}", "get_sweep", str(path))
     sweep = build(Sweep, {**values, "file": str(path)}, where=str(path))
     _check(sweep)
     return sweep
@@ -137,17 +128,7 @@ def read(file: str) -> Sweep:
 
 def find(file: str) -> Path:
     """A path as it is, else the sweep of that name in the installed package."""
-    if Path(file).is_file():
-        return Path(file)
-    import configs
-
-    folders = [Path(folder) / "sweeps" for folder in configs.__path__]
-    if Path(file).parent in (Path("."), Path("configs/sweeps")):
-        for folder in folders:
-            if (path := folder / f"{Path(file).stem}.py").is_file():
-                return path
-    known = sorted(path.stem for folder in folders for path in folder.glob("*.py") if not path.stem.startswith("_"))
-    raise ConfigError(f"{file}: no such sweep; the package has {', '.join(known)}")
+    return python_files.find(file, "configs/sweeps", file)
 
 
 def smallest(sweep: Sweep) -> Sweep:

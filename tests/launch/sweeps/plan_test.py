@@ -77,5 +77,5 @@ def test_mistakes_are_named(file, old, new, said):
 
 
 def test_an_unknown_sweep_names_those_there_are():
-    with pytest.raises(ConfigError, match="joint_layer: no such sweep; the package has .*joint_layers"):
+    with pytest.raises(ConfigError, match="joint_layer: no such file; did you mean configs/sweeps/joint_layers.py"):
         plan.read("joint_layer")
