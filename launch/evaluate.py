@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
 
     from data_pipelines.dataset import Corpus
     from jamflow_jax.errors import ConfigError
-    from jamflow_jax.parallel.mesh import start_processes
+    from jamflow_jax.parallel.processes import start_processes
     from jamflow_jax.train.bundle import load_model
     from launch.compile_cache import use_compile_cache
 

@@ -11,7 +11,7 @@ from launch.evaluation.gather import own, shared
 
 PROGRAM = """
 import numpy as np
-from jamflow_jax.parallel.mesh import start_processes
+from jamflow_jax.parallel.processes import start_processes
 start_processes()
 from launch.evaluation.gather import own, shared
 found = shared({i: {"speech|model, shuffled|wer": np.array([i, 1.0]), "z": np.zeros((i, 3), np.float32)} for i in own(5)})
