@@ -15,7 +15,6 @@ Traps, each of which costs parity:
 Fillers are zero before every text block, so that behind the text a block gives one and the same vector at each: only GRN's sum
 needs it, as many times as there are fillers, and the blocks run over the text and one position that stands for all behind it.
 """
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
@@ -100,41 +99,30 @@ class TextEmbedding(nn.Module):
         table = gathered(table, "vocab", "text", dtype=config.dtype)
         weight_BT = None if config.grn_over_padding or within_BT is None else within_BT.astype(jnp.float32)
 
-        # one block scanned over, not four in a row: the program has each up to six times (two branches below; forward, recomputed,
-        # backward), and a TPU's compiler took the longest over them
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *self._blocks())
-
-        def encode(ids_BT, keep_BT, weight_BT):
-            def block(x_BTC, params):
-                y_BTC = ConvNeXtV2Block(width, config.dtype, parent=None).apply({"params": params}, x_BTC, weight_BT)
-                return _zero_outside(y_BTC, keep_BT), None
-
+        def encode(_, ids_BT, keep_BT, weight_BT):
             x_BTC = table[ids_BT] + _absolute_positions(ids_BT.shape[1], width).astype(config.dtype)
-            return jax.lax.scan(block, _zero_outside(x_BTC, keep_BT), stacked, unroll=1 if config.scan else config.text_layers)[0]
-
-        def encode_front(ids_BT, keep_BT, weight_BT):
-            weight_BT = jnp.ones(keep_BT.shape, jnp.float32) if weight_BT is None else weight_BT
-            rest_B1 = weight_BT[:, short - 1:].sum(1, keepdims=True)
-            weight_BT = jnp.concatenate([weight_BT[:, : short - 1], rest_B1], axis=1)
-            x_BTC = encode(ids_BT[:, :short], keep_BT[:, :short], weight_BT)
-            return jnp.pad(x_BTC, ((0, 0), (0, frames - short), (0, 0)))
+            x_BTC = _zero_outside(x_BTC, keep_BT)
+            for i in range(config.text_layers):
+                block = ConvNeXtV2Block(width, config.dtype, name=f"block_{i}")
+                x_BTC = _zero_outside(block(x_BTC, weight_BT), keep_BT)
+            return x_BTC
 
         short = frames // NARROW
         if not config.text_mask_padding or short <= BEHIND or self.is_initializing():
-            x_BTC = encode(ids_BT, keep_BT, weight_BT)
+            x_BTC = encode(self, ids_BT, keep_BT, weight_BT)
         else:
-            # recomputed in the backward pass, or the branch taken would fill the residuals of the other one with zeros
-            fits, branches = ~keep_BT[:, short - BEHIND:].any(), map(jax.checkpoint, (encode_front, encode))
-            x_BTC = jax.lax.cond(fits, *branches, ids_BT, keep_BT, weight_BT)
-        return constrain(x_BTC, "batch", "time", "act_embed")
 
-    def _blocks(self) -> list:
-        """Parameters of each block."""
-        width, names = self.config.text_width, [f"block_{i}" for i in range(self.config.text_layers)]
-        if self.is_initializing():
-            for name in names:
-                ConvNeXtV2Block(width, self.config.dtype, name=name)(jnp.zeros((1, 1, width)), None)
-        return [nn.unbox(self.variables["params"][name]) for name in names]
+            def encode_front(module, ids_BT, keep_BT, weight_BT):
+                weight_BT = jnp.ones(keep_BT.shape, jnp.float32) if weight_BT is None else weight_BT
+                rest_B1 = weight_BT[:, short - 1:].sum(1, keepdims=True)
+                weight_BT = jnp.concatenate([weight_BT[:, : short - 1], rest_B1], axis=1)
+                x_BTC = encode(module, ids_BT[:, :short], keep_BT[:, :short], weight_BT)
+                return jnp.pad(x_BTC, ((0, 0), (0, frames - short), (0, 0)))
+
+            # recomputed in the backward pass, or the branch taken would fill the residuals of the other one with zeros
+            fits, branches = ~keep_BT[:, short - BEHIND:].any(), map(nn.remat, (encode_front, encode))
+            x_BTC = nn.cond(fits, *branches, self, ids_BT, keep_BT, weight_BT)
+        return constrain(x_BTC, "batch", "time", "act_embed")
 
 
 class InputEmbedding(nn.Module):

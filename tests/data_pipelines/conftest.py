@@ -40,7 +40,7 @@ def mixed_set(tmp_path_factory):
 
 
 def write_video(
-    path, times, colours, sound=None, rate=16_000, sound_from=0.0, size=(64, 48), rotation=0, codec="mpeg4", frame_rate=25
+    path, times, colours, sound=None, rate=16_000, sound_from=0.0, size=(96, 64), rotation=0, codec="mpeg4", frame_rate=25
 ):
     """A video whose frame at times[i] (s, whole milliseconds) has one colour, or (left, right) colours; with or without sound."""
     import av

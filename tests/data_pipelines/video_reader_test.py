@@ -16,7 +16,7 @@ def brightness(picture: np.ndarray) -> float:
 @pytest.mark.parametrize("name, count", [("plain.mkv", 50), ("fast.mkv", 100), ("wild.mkv", None), ("mute.mkv", 50)])
 def test_every_frame_has_the_time_it_is_shown_at(videos, name, count):
     found = list(frames(probe(videos / name)))
-    assert count in (None, len(found)) and found[0][1].shape == (48, 64, 3)
+    assert count in (None, len(found)) and found[0][1].shape == (64, 96, 3)
     assert all(abs(brightness(picture) - (0.2 + 0.3 * float(time))) < 0.02 for time, picture in found)
 
 
@@ -37,7 +37,7 @@ def test_rotated_videos_come_upright(tmp_path, make_video, grey):
     """The left half is bright as stored; turned a quarter counter-clockwise it lies below."""
     make_video(tmp_path / "a.mp4", [0.0, 0.04], [(grey(0.9), grey(0.1))] * 2, rotation=90)
     (_, picture), *_ = frames(probe(tmp_path / "a.mp4"))
-    assert picture.shape == (64, 48, 3) and picture[:32].mean() < 60 < 200 < picture[32:].mean()
+    assert picture.shape == (96, 64, 3) and picture[:48].mean() < 60 < 200 < picture[48:].mean()
 
 
 @pytest.mark.parametrize("make, reason, words", [
