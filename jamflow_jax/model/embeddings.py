@@ -20,7 +20,7 @@ from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model.config import AudioConfig
-from jamflow_jax.model.layers import AffineLayerNorm, Conv1d, Linear, constrain, gathered, named
+from jamflow_jax.model.layers import AffineLayerNorm, Conv1d, Linear, constrain, named
 
 NARROW = 3  # text of characters in the first third of the frames, as good as all speech, is worked on there alone
 BEHIND = 4  # positions of fillers that must be left there: half a convolution, and the one that stands for all further ones
@@ -96,7 +96,8 @@ class TextEmbedding(nn.Module):
         ids_BT = jnp.where(jnp.reshape(drop_B, (-1, 1)), 0, ids_BT)
 
         table = self.param("table", named(nn.initializers.normal(1.0), "vocab", "text"), (config.text_vocab + 1, width))
-        table = gathered(table, "vocab", "text", dtype=config.dtype)
+        # not `gathered`: its gradient, asked for cut, would have every device see all examples' text to scatter into its columns
+        table = constrain(table.astype(config.dtype), None, None)
         weight_BT = None if config.grn_over_padding or within_BT is None else within_BT.astype(jnp.float32)
 
         def encode(_, ids_BT, keep_BT, weight_BT):
