@@ -26,13 +26,14 @@ def instance_norm(x_BHWC: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
 
 
 class Spade(nn.Module):
-    """Takes an instance-normalised x: two of a block's three share it."""
+    """Takes an instance-normalised x: two of a block's three share it. `doubled`: the feature map is half x's size."""
 
     dtype: jnp.dtype = jnp.float32
+    doubled: bool = False
 
     @nn.compact
     def __call__(self, normal_BHWC: Float[Array, "B H W C"], seg_BHWS: Float[Array, "B H W S"]) -> Float[Array, "B H W C"]:
-        hidden = jax.nn.relu(Conv(HIDDEN, dtype=self.dtype, name="shared")(seg_BHWS))
+        hidden = jax.nn.relu(Conv(HIDDEN, dtype=self.dtype, doubled=self.doubled, name="shared")(seg_BHWS))
         both = Conv(2 * normal_BHWC.shape[-1], dtype=self.dtype, name="gamma_beta")(hidden)
         gamma, beta = jnp.split(both, 2, -1)
         return normal_BHWC * (1 + gamma) + beta
@@ -43,18 +44,19 @@ class Block(nn.Module):
 
     features: int
     dtype: jnp.dtype = jnp.float32
+    doubled: bool = False
 
     @nn.compact
     def __call__(self, x_BHWC: Float[Array, "B H W C"], seg_BHWS: Float[Array, "B H W S"]) -> Float[Array, "B H W C2"]:
         width = x_BHWC.shape[-1]
         normal = instance_norm(x_BHWC)
-        y = Spade(self.dtype, name="norm_0")(normal, seg_BHWS)
+        y = Spade(self.dtype, self.doubled, name="norm_0")(normal, seg_BHWS)
         y = Conv(min(width, self.features), dtype=self.dtype, name="conv_0")(leaky_relu(y, 0.2))
-        y = Spade(self.dtype, name="norm_1")(instance_norm(y), seg_BHWS)
+        y = Spade(self.dtype, self.doubled, name="norm_1")(instance_norm(y), seg_BHWS)
         y = Conv(self.features, dtype=self.dtype, name="conv_1")(leaky_relu(y, 0.2))
         if width == self.features:
             return x_BHWC + y
-        shortcut = Spade(self.dtype, name="norm_s")(normal, seg_BHWS)
+        shortcut = Spade(self.dtype, self.doubled, name="norm_s")(normal, seg_BHWS)
         return Conv(self.features, size=1, bias=False, dtype=self.dtype, name="conv_s")(shortcut) + y
 
 
@@ -70,8 +72,8 @@ class Generator(nn.Module):
         x = Conv(width, dtype=self.dtype, name="first")(seg)
         for i in range(MIDDLE):
             x = Block(width, self.dtype, name=f"middle_{i}")(x, seg)
-        x = Block(width // 2, self.dtype, name="up_0")(double(x), double(seg))
-        x = Block(width // 8, self.dtype, name="up_1")(double(x), double(double(seg)))
+        x = Block(width // 2, self.dtype, doubled=True, name="up_0")(double(x), seg)
+        x = Block(width // 8, self.dtype, doubled=True, name="up_1")(double(x), double(seg))
         x = Conv(12, dtype=self.dtype, name="image")(leaky_relu(x, 0.2))
         return jax.nn.sigmoid(pixel_shuffle(x.astype(jnp.float32)))
 

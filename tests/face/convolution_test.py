@@ -5,26 +5,44 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jamflow_jax.face.convolution import conv3d, conv3d_by_slices, conv3d_direct, conv3d_of_doubled, double, halve
+from jamflow_jax.face.convolution import (
+    conv2d_by_rows,
+    conv2d_direct,
+    conv3d_by_depths,
+    conv3d_by_slices,
+    conv3d_direct,
+    conv_of_doubled,
+    double,
+    halve,
+)
 from jamflow_jax.face.generator import instance_norm, pixel_shuffle
 from jamflow_jax.face.motion import degrees, depthwise_by_shifts, depthwise_direct
 
 rng = np.random.default_rng(0)
 
 
+@pytest.mark.parametrize("ways", [conv3d_by_slices, conv3d_by_depths])
 @pytest.mark.parametrize("size", [1, 3, 7])
-def test_slices_equal_the_direct_convolution(size):
-    x = jnp.asarray(rng.normal(size=(2, 4, 6, 5, 3)), jnp.float32)
+def test_a_volume_by_other_ways_equals_the_direct_convolution(ways, size):
+    x = jnp.asarray(rng.normal(size=(2, 6, 6, 5, 3)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(size, size, 3, size, 2)), jnp.float32)
-    np.testing.assert_allclose(conv3d_by_slices(x, kernel), conv3d_direct(x, kernel), atol=1e-4)
+    exact = conv3d_direct(x, kernel)
+    np.testing.assert_allclose(ways(x, kernel), exact, atol=5e-5 * float(exact.std()))
+    small, padding = kernel[: size // 2 + 1, : size // 2 + 1], ((size // 2, 0), (0, size // 2))
+    np.testing.assert_allclose(ways(x, small, padding=padding), conv3d_direct(x, small, padding=padding), atol=5e-4)
 
 
-def test_phases_equal_the_convolution_of_a_doubled_volume():
-    x = jnp.asarray(rng.normal(size=(2, 4, 3, 5, 3)), jnp.float32)
-    kernel = jnp.asarray(rng.normal(size=(3, 3, 3, 3, 2)), jnp.float32)
-    np.testing.assert_allclose(conv3d_of_doubled(x, kernel), conv3d(double(x), kernel), atol=1e-4)
-    small, padding = kernel[:2, :2], ((1, 0), (0, 1))
-    np.testing.assert_allclose(conv3d_by_slices(x, small, padding=padding), conv3d_direct(x, small, padding=padding), atol=1e-4)
+def test_a_picture_by_rows_equals_the_direct_convolution():
+    x, kernel = jnp.asarray(rng.normal(size=(2, 6, 5, 3)), jnp.float32), jnp.asarray(rng.normal(size=(3, 3, 3, 2)), jnp.float32)
+    np.testing.assert_allclose(conv2d_by_rows(x, kernel), conv2d_direct(x, kernel), atol=1e-4)
+
+
+@pytest.mark.parametrize("depth", [(), (3,)])
+def test_phases_equal_the_convolution_of_a_doubled_input(depth):
+    x = jnp.asarray(rng.normal(size=(2, *(4,) * len(depth), 3, 5, 3)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 3, *depth, 2)), jnp.float32)
+    direct = conv3d_direct if depth else conv2d_direct
+    np.testing.assert_allclose(conv_of_doubled(x, kernel), direct(double(x), kernel), atol=1e-4)
 
 
 def test_depthwise_by_shifts_equals_the_direct_one():
