@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from data_pipelines.prepare import video_reader
+from data_pipelines.prepare.pictures import check_size
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.remote import stamp
 from jamflow_jax.errors import ConfigError, InputError
@@ -78,7 +79,7 @@ class LivePortrait:
           source: what `path` is a copy of; its track counts.
 
         Raises:
-          Rejected: no video, no face in it, motion that is not finite.
+          Rejected: no video, one too small for a face, no face in it, motion that is not finite.
         """
         from jamflow_jax.face import find
         from jamflow_jax.face.crop import DRIVING
@@ -89,6 +90,7 @@ class LivePortrait:
 
         def pictures(times: list[Fraction] | None = None):
             for second, picture in video_reader.frames(video, start, end):
+                check_size(source, picture.shape[1], picture.shape[0])
                 if times is not None:
                     times.append(second - Fraction(start))
                 yield picture

@@ -7,9 +7,11 @@ import pytest
 
 from data_pipelines.dataset import DataSet
 from data_pipelines.prepare.liveportrait import LivePortrait
+from data_pipelines.prepare.report import Rejected
 from jamflow_jax.motion.space import get
 from jamflow_jax.motion.template import read_template
 from launch import motion
+from launch.outputs.video import write_mp4
 from launch.prepare import main
 
 
@@ -64,6 +66,12 @@ def test_a_track_beside_a_video_counts(command, few, tmp_path):
     assert extractor.identity(video) != before and seen.all()
     assert np.abs(extractor.read(video, 0.0, 0.2, video)[1] - middle).max() > 1e-5
     assert LivePortrait(command[6], box=(1, 2, 30, 40)).track(video) is None
+
+
+def test_a_video_too_small_for_a_face_is_refused(command, few, tmp_path):
+    write_mp4(tmp_path / "tiny.mp4", (np.zeros((48, 64, 3), np.uint8) for _ in range(3)))
+    with pytest.raises(Rejected, match=r"tiny\.mp4: 64 x 48 pixels; a face needs at least 64"):
+        LivePortrait(command[6]).read(tmp_path / "tiny.mp4", 0.0, None, tmp_path / "tiny.mp4")
 
 
 def test_missing_weights_are_one_line(few, tmp_path, capsys):
