@@ -70,17 +70,17 @@ class Networks:
 
     def pictures(
         self, volume: Float[Array, "N D H W C"], source_NK3: Float[np.ndarray, "N 21 3"], driving_BK3: Float[np.ndarray, "B 21 3"]
-    ) -> UInt8[np.ndarray, "B S2 S2 3"]:
-        """G(W(...)) for up to `batch` frames, which have one source or each their own."""
-        count = len(driving_BK3)
+    ) -> UInt8[Array, "batch S2 S2 3"]:
+        """G(W(...)) for up to `batch` frames, which have one source or each their own; rows past them repeat the last.
+
+        They are on their way when this returns: the host goes on, until it asks for the values.
+        """
         driving = pad(np.asarray(driving_BK3, np.float32), self.batch)
         source = np.asarray(source_NK3, np.float32)
         own = len(volume) > 1
         source = jax.device_put(pad(source, self.batch) if own else source, self._split if own else self._whole)
-        made = self._pictures(
-            self.params["warping"], self.params["generator"], volume, source, jax.device_put(driving, self._split)
-        )
-        return np.asarray(made)[:count]
+        driving = jax.device_put(driving, self._split)
+        return self._pictures(self.params["warping"], self.params["generator"], volume, source, driving)
 
     @functools.cached_property
     def _faces(self):

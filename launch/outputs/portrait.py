@@ -134,19 +134,31 @@ def _of_picture(networks: Networks, source: Source, drive: Drive, look: Look) ->
     if look.relative and look.adapt and len(drive.face.exp) > 1:
         first = np.asarray(_moved(face, drive.reference, drive.reference, look.region or "all", True, False))[0]
         adapt = animate.motion_multiplier(x_s[0], first)
-    for start in range(0, len(drive.face.exp), networks.batch):
-        driving = Face(*(a[start : start + networks.batch] for a in drive.face))
-        for picture in networks.pictures(volume, x_s, move(face, x_s, driving, first, adapt)):
+
+    def drawn() -> Iterator[tuple[int, jax.Array]]:
+        for start in range(0, len(drive.face.exp), networks.batch):
+            driving = Face(*(a[start : start + networks.batch] for a in drive.face))
+            yield len(driving.exp), networks.pictures(volume, x_s, move(face, x_s, driving, first, adapt))
+
+    for (count, pictures), _ in _with_last(drawn()):  # the next batch is drawn while this one is pasted and encoded
+        for picture in np.asarray(pictures)[:count]:
             yield picture if paste is None else paste(source.picture, picture)
 
 
 def _of_video(networks: Networks, source: Source, drive: Drive, look: Look) -> Iterator[np.ndarray]:
     """M and the smoother run ahead of W and G by the frames that the smoother needs; those wait as pictures."""
+    paste = _Paste(source, 2 * networks.size) if look.paste else None
+    for (batch, pictures), _ in _with_last(_drawn(networks, source, drive, look)):
+        for frame, place, picture in zip(batch.frames, batch.places, np.asarray(pictures)):
+            yield picture if paste is None else paste(frame, place, picture)
+
+
+def _drawn(networks: Networks, source: Source, drive: Drive, look: Look) -> Iterator[tuple["_Batch", jax.Array]]:
+    """Batches of a video with the pictures of their faces."""
     move = _mover(networks, look, drive, video=True)
     still = drive.still or not look.smooth
     smoother, ready = Smoother(3 * KEYPOINTS + 9), np.zeros((0, 3 * KEYPOINTS + 9))
     waiting: collections.deque[_Batch] = collections.deque()
-    paste = _Paste(source, 2 * networks.size) if look.paste else None
     for batch, last in _with_last(_batches(networks, source, drive)):
         goal = _target(batch.face, batch.driving, drive.reference, look.relative, True)
         batch = batch._replace(goal=goal)
@@ -162,9 +174,7 @@ def _of_video(networks: Networks, source: Source, drive: Drive, look: Look) -> I
             x_s = np.asarray(_keypoints(batch.face))
             x_d = move(batch.face, x_s, batch.goal._replace(exp=exp, R=R))
             cuts = batch.cuts + batch.cuts[-1:] * (networks.batch - count)
-            pictures = networks.pictures(networks.volume(np.stack(cuts)), x_s, x_d)
-            for frame, place, picture in zip(batch.frames, batch.places, pictures):
-                yield picture if paste is None else paste(frame, place, picture)
+            yield batch, networks.pictures(networks.volume(np.stack(cuts)), x_s, x_d)
 
 
 class _Batch(NamedTuple):
