@@ -3,6 +3,7 @@
     python -m benchmarks.faces --batches 1,4
     python -m benchmarks.faces --original ../LivePortrait     needs PyTorch, PyYAML, a checkout of KwaiVGI/LivePortrait
     python -m benchmarks.faces --networks motion --bfloat16   how far bfloat16 is from float32
+    python -m benchmarks.faces --dtype bfloat16 --batches 16 --render 500   the whole way too, to an MP4 of 512 x 512
 
 Random weights: time does not depend on them. The two programs take turns, `--repeat` times; the best time counts, as wall-clock
 time and as processor time of all threads (which other programs on the machine disturb less). JAX's compilation is not counted.
@@ -11,6 +12,7 @@ On a busy machine say `--threads 1`: both programs' threads spin while they wait
 import argparse
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,6 +135,29 @@ def bfloat16_errors(network: str) -> Iterator[str]:
         yield f"{name}: max {np.abs(off).max():.3g}, rms {np.sqrt((off**2).mean()):.3g}"
 
 
+def frames_per_second(frames: int, batch: int, dtype) -> float:
+    """A picture of 512 x 512 moved by `frames` frames of motion, pasted back and written as MP4, after a batch to compile for."""
+    from jamflow_jax.face.crop import from_centre
+    from jamflow_jax.face.networks import Networks
+    from jamflow_jax.motion.template import Template
+    from launch.outputs.portrait import Source, drive_of, portrait_frames
+    from launch.outputs.video import write_mp4
+
+    params = {network: random_params(network) for network in MODULES}
+    networks = Networks(params | {"stitching": {"stitching": params["stitching"]}}, batch, dtype)
+    rng = np.random.default_rng(0)
+    source = Source(rng.integers(0, 255, (512, 512, 3), np.uint8), None, from_centre(512, 512))
+    for count in (networks.batch, frames):
+        exp, still = 0.01 * rng.standard_normal((count, 21, 3), np.float32), np.zeros((count, 3), np.float32)
+        upright = np.broadcast_to(np.eye(3, dtype=np.float32), (count, 3, 3))
+        drive = drive_of(Template(exp, upright, still, np.ones((count, 1), np.float32)), False)
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            written = write_mp4(Path(folder) / "o.mp4", portrait_frames(networks, source, drive), crf=18)
+        took = time.perf_counter() - start
+    return written / took
+
+
 def main() -> int:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -142,11 +167,13 @@ def main() -> int:
     parser.add_argument("--threads", type=int, metavar="N", help="cores for either program (default: all)")
     parser.add_argument("--original", type=Path, metavar="DIR", help="a checkout of KwaiVGI/LivePortrait")
     parser.add_argument("--bfloat16", action="store_true", help="instead: the error of bfloat16")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of ours; the original has float32")
+    parser.add_argument("--render", type=int, metavar="N", help="also N frames from motion to MP4, in batches of the largest")
     options = parser.parse_args()
     if options.threads is not None:  # before JAX starts and PyTorch is imported: both take a thread for each core they may use
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.threads :])
     device = jax.devices()[0]
-    print(f"jax {jax.__version__}, {device.device_kind}, float32 unless said\n", flush=True)
+    print(f"jax {jax.__version__}, {device.device_kind}, {options.dtype}\n", flush=True)
     if options.bfloat16:
         for network in options.networks.split(","):
             for said in bfloat16_errors(network):
@@ -156,9 +183,14 @@ def main() -> int:
     print("|---|---|---|---|---|---|", flush=True)
     for network in options.networks.split(","):
         for batch in map(int, options.batches.split(",")):
-            calls = [ours(network, batch)] + ([] if options.original is None else [original(network, batch, options.original)])
+            calls = [ours(network, batch, jnp.dtype(options.dtype))]
+            calls += [] if options.original is None else [original(network, batch, options.original)]
             cells = [f"{value / batch:.3g}" for pair in best(calls, options.repeat) for value in pair]
             print(f"| {network} | {batch} | " + " | ".join((cells + ["", ""])[:4]) + " |", flush=True)
+    if options.render:
+        batch = max(map(int, options.batches.split(",")))
+        rate = frames_per_second(options.render, batch, jnp.dtype(options.dtype))
+        print(f"\nmotion to MP4, 512 x 512, {options.render} frames in batches of {batch}: {rate:.1f} frames/s", flush=True)
     return 0
 
 
