@@ -27,7 +27,7 @@ out = [np.concatenate(column) for column in zip(*networks.faces(crops))]
 assert all(len(column) == 5 for column in out)
 if "generator" in params:
     points = rng.standard_normal((3, 21, 3), np.float32) * 0.3
-    out.append(networks.pictures(networks.volume(crops[:1]), points[:1], points))
+    out.append(np.asarray(networks.pictures(networks.volume(crops[:1]), points[:1], points))[:3])
 np.savez(OUT, *out)
 """
 
