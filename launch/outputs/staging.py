@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from jamflow_jax.errors import InputError
+from jamflow_jax import storage
+from jamflow_jax.errors import ConfigError, InputError
 
 
 @contextlib.contextmanager
@@ -51,7 +52,10 @@ def check_new(folder: str | Path) -> None:
 
 
 def check_writable(folder: str | Path) -> None:
-    """Tries whether files can be written into a folder that may not be there yet, and leaves nothing. Raises OSError naming it."""
+    """Tries whether files can be written into a folder that may not be there yet, and leaves nothing. Raises OSError naming it;
+    ConfigError: it is an address."""
+    if storage.address(folder):
+        raise ConfigError(f"{folder}: these files are written to a directory of this machine, not to an address")
     there = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if os.path.lexists(path))
     try:
         os.rmdir(tempfile.mkdtemp(prefix=".writing-", dir=there))

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 
+from jamflow_jax import storage
 from jamflow_jax.errors import ConfigError, InputError
 from jamflow_jax.parallel.mesh import make_mesh
 from jamflow_jax.train import events, loop, metrics
@@ -36,7 +37,7 @@ def run(source, batch, live):
     def call(config, workdir, before=lambda step: None, fingerprint="f", **options):
         said = []
         data = loop.Data(source(before), lambda: [batch(1000)], live, fingerprint)
-        Path(workdir).mkdir(exist_ok=True)
+        storage.make(workdir)
         mesh = make_mesh(devices=jax.devices()[:1])
         return loop.run(config, data, mesh, workdir, say=said.append, **options), said
 
@@ -57,7 +58,7 @@ def whole(run, tiny, whole_folder):
 
 
 def curve(workdir):
-    return (Path(workdir) / "metrics.jsonl").read_text()
+    return storage.read(storage.at(workdir) / "metrics.jsonl").decode()
 
 
 def test_what_a_run_leaves(whole):
@@ -200,12 +201,47 @@ loop.run(build(RunConfig, fakes.TINY), data, make_mesh(), sys.argv[2])
 """
 
 
-def test_sigkill(run, tiny, whole, tmp_path):
-    """A real kill at step 7 of another process; the run is finished in this one."""
-    words = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent / "conftest.py"), str(tmp_path), "7"]
+def killed(workdir, step):
+    """A run in another process that is killed, really, when it asks for the batch of a step."""
+    words = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent / "conftest.py"), str(workdir), str(step)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert "warn" not in (done.stdout + done.stderr).lower()
+
+
+def test_sigkill(run, tiny, whole, tmp_path):
+    """It is finished in this process."""
+    killed(tmp_path, 7)
     outcome, said = run(tiny(), tmp_path)
     assert curve(tmp_path) == curve(whole)
     assert all("nan" not in line for line in curve(tmp_path).splitlines()) and json.loads(curve(tmp_path).splitlines()[0])
+
+
+def test_at_an_address(run, tiny, whole, store):
+    """Killed, resumed, damaged and refused at gs://: each as in a directory."""
+    killed("gs://bucket/run", 7)
+    held = [json.loads(line)["step"] for line in curve("gs://bucket/run").splitlines()]
+    checkpoints = "gs://bucket/run/checkpoints"
+    assert steps(checkpoints) in ([3, 6], [3]) and held in ([5, 6], [5], [])  # the save of step 6 may have been cut short
+    outcome, _ = run(tiny(), "gs://bucket/run")
+    assert outcome.step == 12 and curve("gs://bucket/run") == curve(whole) and steps(checkpoints) == [9, 12]
+    assert any("/tb/" in name for name in store.objects) and events.read("gs://bucket/run")[-1]["step"] == 12
+
+    store.refuse = {"GET"}
+    with pytest.raises(InputError, match="now"):
+        run(tiny(), "gs://bucket/run")
+    store.refuse = set()
+    assert steps(checkpoints) == [9, 12]  # nothing was moved
+
+    arrays = [name for name in store.objects if name.startswith("bucket/run/checkpoints/12/params/") and "/d/" in name]
+    largest = max(arrays, key=lambda name: len(store.objects[name]))
+    data = bytearray(store.objects[largest])
+    data[len(data) // 2] ^= 0xFF
+    store.objects[largest] = bytes(data)
+    outcome, said = run(tiny(), "gs://bucket/run")
+    assert any("12 is damaged" in line and "moved to gs://bucket/run/damaged" in line for line in said)
+    assert outcome.step == 12 and curve("gs://bucket/run") == curve(whole)
+    assert storage.exists(storage.at("gs://bucket/run/damaged/12"))
+
+    del store.objects["bucket/run/checkpoints/12/commit_success.txt"]
+    assert steps(checkpoints) == [9]  # one that is not complete is none
