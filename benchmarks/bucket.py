@@ -16,7 +16,6 @@ import sys
 import threading
 import zlib
 from collections.abc import Iterator
-from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -144,13 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
             del store.unfinished[session]
             return self._say(200, store.put(name, sofar))
         if kind == "multipart":
-            head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-            first, _, rest = body.partition(b"\n\n" if b"\n\n" in body[:2000] and b"\r\n\r\n" not in body[:2000] else b"\r\n\r\n")
-            about = json.loads(BytesParser().parsebytes(head + body).get_payload(0).get_payload())
-            gap = b"\r\n\r\n" if b"\r\n\r\n" in rest else b"\n\n"
-            mark = re.search(r'boundary="?([^";]+)', self.headers["Content-Type"])[1].encode()
-            content = re.sub(rb"\r?\n$", b"", rest.split(gap, 1)[1].rsplit(b"--" + mark + b"--", 1)[0])
-            key = about["name"]
+            about, content = self._parts(body)
+            key = json.loads(about)["name"]
         else:
             content, key = body, self.query.get("name") or json.loads(body or b"{}").get("name", key)
         if not self._met(f"{bucket}/{key}"):
@@ -161,6 +155,14 @@ class _Handler(BaseHTTPRequestHandler):
             here = store.settings["STORAGE_EMULATOR_HOST"]
             return self._say(200, {}, {"Location": f"{here}/resumable/storage/v1/b/{bucket}/o?upload_id={store.count}"})
         return self._say(200, store.put(f"{bucket}/{key}", content))
+
+    def _parts(self, body: bytes) -> tuple[bytes, bytes]:
+        """Metadata and content of a multipart upload. gcsfs ends its lines with LF, Google's own client with CR LF."""
+        mark = b"--" + re.search(r'boundary="?([^";]+)', self.headers["Content-Type"])[1].encode()
+        end = b"\r\n" if body.startswith(mark + b"\r\n") else b"\n"
+        _, about, content = body.split(mark + end, 2)
+        content = content[: content.rindex(end + mark + b"--")]
+        return about.split(2 * end, 1)[1], content.split(2 * end, 1)[1]
 
     def _object(self, name: str) -> None:
         store = self.server.store

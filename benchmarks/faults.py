@@ -460,17 +460,17 @@ def two(chance: random.Random, book: Book) -> None:
     told("one_killed", "SIGKILL of one process in two.", _named(run, which, 1, f"process {which} ", "is gone"))
 
     run.processes, run.devices = 1, 2
-    newest = _flip(run, chance)
+    newest, said = _flip(run, chance), ""
     if _may_mount():
         with Mounted(run.workdir, "tmpfs", f"size={_used(run.workdir) + chance.randint(10, 60)}k"):
             run.start()
             told(full_disk.__name__, full_disk.__doc__, _ended(run, [1], "No space left"))
+        said = run.said
     else:
         print(f"skipped, for it needs root: {full_disk.__name__}")
-    said = run.said if _may_mount() else ""
     run.start()
     codes = run.wait()
-    told(flipped_byte.__name__, flipped_byte.__doc__, _fell_back(said + run.said, newest, run))
+    told(flipped_byte.__name__, flipped_byte.__doc__, _fell_back(said or run.said, newest, run))
     curves = [(each.workdir / "metrics.jsonl").read_text() for each in (run, undisturbed)]
     skipped = [line["skipped"] for line in map(json.loads, curves[0].splitlines()) if line["split"] == "train"]
     told("nonfinite", "A gradient that is not finite.", f"step {spoiled[0] + 1} skipped and counted", skipped[-1] == len(spoiled))
