@@ -104,10 +104,11 @@ def test_worker_processes_change_nothing(mixed_set, workers):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3_600)  # five processes, each compiles three programs
-def test_one_process_with_two_devices_and_two_with_one_have_the_same_losses(tmp_path):
-    """Bit for bit, on batches of both streams and of one alone."""
-    assert processes.main(["--out", str(tmp_path)]) == 0
+@pytest.mark.timeout(7_200)  # up to twelve processes, each compiles four programs
+@pytest.mark.parametrize("options", [[], ["--processes", "4", "--restart"]])
+def test_one_process_and_several_have_the_same_losses(tmp_path, options):
+    """On batches of both streams and of one alone: two bit for bit, four but for rounding, and after going on in two."""
+    assert processes.main(["--out", str(tmp_path), *options]) == 0
 
 
 def test_hosts_must_divide_the_batch(mixed_set):
