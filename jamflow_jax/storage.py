@@ -1,6 +1,7 @@
 """Where a run lives: a directory, or an address in Google's storage, gs://bucket/run.
 
     at(path)        pathlib's Path; for an address epath's, which has the same methods
+    here(path)      pathlib's Path; addresses are refused
     read, write     a small file; written whole or not at all
     local(path)     a file that a library opens by its name, as a copy if need be
     Growing(...)    files that are appended to
@@ -45,6 +46,13 @@ def at(path: str | os.PathLike) -> Path:
     # other processes write there, and tensorstore: what was listed before is not what is there now
     fsspec.config.conf.setdefault("gs", {}).setdefault("use_listings_cache", False)
     return epath.Path(where)
+
+
+def here(path: str | os.PathLike) -> Path:
+    """A path of this machine. Raises ConfigError: it is an address."""
+    if address(path):
+        raise ConfigError(f"{path}: expected a directory of this machine, not an address")
+    return Path(path)
 
 
 def absolute(path: str | os.PathLike) -> Path:

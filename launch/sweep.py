@@ -24,6 +24,7 @@ def main(argv: list[str]) -> int:
     if options.file[:-1] not in ([], ["status"]):
         parser.error(f"expected FILE or status FILE, got {' '.join(options.file)}")
 
+    from jamflow_jax import storage
     from launch.sweeps import local, slurm, states
     from launch.sweeps import plan as plans
 
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> int:
     if options.smallest:
         sweep = plans.smallest(sweep)
     runs = plans.plan(sweep)
-    folder = Path(options.out or ("runs/sweeps-smallest" if options.smallest else "runs/sweeps"))
+    folder = storage.here(options.out or ("runs/sweeps-smallest" if options.smallest else "runs/sweeps"))
     out = f" --out {options.out}" if options.out else ""
     again = f"jamflow sweep {options.file[-1]}{' --smallest' * options.smallest}{out}"
     if options.file[:-1]:

@@ -19,6 +19,8 @@ def test_addresses(path, found):
 def test_where_no_run_can_live(monkeypatch):
     with pytest.raises(ConfigError, match=r"s3://bucket/run: runs and models live in directories and at gs://BUCKET"):
         storage.at("s3://bucket/run")
+    with pytest.raises(ConfigError, match="gs:/bucket/run: expected a directory of this machine"):
+        storage.here("gs:/bucket/run")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"gs://bucket/run: pip install 'jamflow-jax\[gcs\]'"):
         storage.at("gs://bucket/run")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jamflow_jax import storage
-from jamflow_jax.errors import ConfigError, InputError
+from jamflow_jax.errors import InputError
 
 
 @contextlib.contextmanager
@@ -54,9 +54,8 @@ def check_new(folder: str | Path) -> None:
 def check_writable(folder: str | Path) -> None:
     """Tries whether files can be written into a folder that may not be there yet, and leaves nothing. Raises OSError naming it;
     ConfigError: it is an address."""
-    if storage.address(folder):
-        raise ConfigError(f"{folder}: these files are written to a directory of this machine, not to an address")
-    there = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if os.path.lexists(path))
+    whole = storage.here(folder).absolute()
+    there = next(path for path in (whole, *whole.parents) if os.path.lexists(path))
     try:
         os.rmdir(tempfile.mkdtemp(prefix=".writing-", dir=there))
     except OSError as error:
