@@ -69,8 +69,13 @@ def exists(path: PurePath) -> bool:
 
 def names(folder: PurePath) -> list[str]:
     """What is in a folder; nothing if there is none. Raises InputError: the store does not say."""
-    with _clear(folder, "listed"):
+    if isinstance(folder, Path):
         return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    try:
+        with _clear(folder, "listed"):
+            return [path.name for path in folder.iterdir()]  # `is_dir` of gcsfs takes a store that refuses for an empty one
+    except FileNotFoundError:
+        return []
 
 
 def read(path: str | os.PathLike) -> bytes:

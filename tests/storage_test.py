@@ -85,6 +85,8 @@ def test_only_what_has_changed_is_copied(store):
 
 def test_a_store_that_refuses_is_one_line(store):
     store.refuse = {"GET", "POST"}
+    with pytest.raises(InputError, match="^gs://bucket/x cannot be listed now"):
+        storage.names(storage.at("gs://bucket/x"))
     with pytest.raises(InputError, match="^gs://bucket/x cannot be read now .*not allowed"):
         storage.read("gs://bucket/x")
     with pytest.raises(InputError, match="^gs://bucket/x cannot be written now"):

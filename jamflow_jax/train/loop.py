@@ -15,10 +15,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jamflow_jax import storage
 from jamflow_jax.config import to_dict
 from jamflow_jax.errors import InputError
 from jamflow_jax.parallel.mesh import put_batch
-from jamflow_jax.storage import Growing
 from jamflow_jax.train import events, flops, metrics, resume
 from jamflow_jax.train.checkpoint import Checkpoints
 from jamflow_jax.train.config import RunConfig
@@ -74,7 +74,7 @@ def run(
     Raises:
       InputError: a checkpoint of another run or data, all checkpoints damaged, or a gradient that stays non-finite.
     """
-    checkpoints, times = Checkpoints(Path(workdir) / "checkpoints", config.checkpoint), events.Times()
+    checkpoints, times = Checkpoints(storage.at(workdir) / "checkpoints", config.checkpoint), events.Times()
     with jax.set_mesh(mesh), Interrupt() as stop:
         with times.phase("initialise"):
             state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
@@ -211,7 +211,7 @@ class Log:
 
     def __init__(self, config: RunConfig, workdir: str | Path, times: events.Times, step: int):
         self.config, self.times = config, times
-        self.files = Growing(workdir, (metrics.FILE, metrics.SPEED, events.FILE))
+        self.files = storage.Growing(workdir, (metrics.FILE, metrics.SPEED, events.FILE))
         self.values, self.events = MetricsLog(self.files.folder, step), events.EventLog(self.files.folder)
         self.step, self.working, self.flops = step, 0.0, 0.0  # since the last speed
         self.write = self.values.write

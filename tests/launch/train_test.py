@@ -123,8 +123,8 @@ def test_at_an_address_from_the_first_step_to_samples(words, store, tmp_path):
         out = tmp_path / Path(model).parent.name
         jamflow("sample", "--model", model, "--audio", tmp_path / "voice.wav", "--steps", 2, "--files", "npz",
                 "--out", out / "samples")  # fmt: skip
-        jamflow("evaluate", "--model", model, "--data", folder, "--split", "train", "--task", "speech-to-motion", "--steps", 2,
+        jamflow("evaluate", "--model", model, "--data", folder, "--split", "train", "--task", "audio-to-motion", "--steps", 2,
                 "--shown", 0, "--out", out / "evaluation")  # fmt: skip
     here, there = (np.load(tmp_path / name / "samples" / "sample.npz")["motion"] for name in ("run", "cli"))
     assert np.array_equal(here, there)
-    assert [path.name for path in (tmp_path / "cli" / "evaluation").glob("*.json")] == ["speech-to-motion-train.json"]
+    assert [path.name for path in (tmp_path / "cli" / "evaluation").glob("*.json")] == ["audio-to-motion-train.json"]
