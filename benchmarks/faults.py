@@ -1,6 +1,7 @@
 """Injects faults into training runs and checks that each run ends with the losses of an undisturbed one, byte for byte.
 
     python -m benchmarks.faults [--count 100] [--short] [--processes 1] [--only KIND,...] [--seed 0] [--out runs/faults]
+    python -m benchmarks.faults --smallest [--out runs/faults]
 
 A run is what `jamflow train` starts, a process of its own with the command's main function (forked from one that has imported the
 libraries already, which is much of a start). Runs of four processes meet as on a cluster, on CPUs. Faults are real: SIGKILL,
@@ -10,7 +11,8 @@ program spoils. After each fault the same command is given again. Mounts and mac
 faults are skipped and named.
 
     --count   faults of one process, in all (those of four processes come on top)
-    --short   one of each kind of one process: what continuous integration runs
+    --short   one of each kind of one process
+    --smallest  four faults of a run of two processes that one process finishes
 
 OUT/faults.json says what happened (it grows with every fault); `--table OUT ...` prints the table of docs/reliability.md. Exit code
 0: every run ended with the undisturbed metrics.jsonl, and every fault that ends a run was said in one line.
@@ -32,6 +34,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.processes import apart
+
 STEPS = 60
 START, SILENT = 90, 20  # seconds of patience with the other processes
 FIELDS = (
@@ -42,6 +46,7 @@ FIELDS = (
     "model.audio.text_width=16", "model.audio.text_layers=1",
 )  # fmt: skip
 FOUR = ("steps=30", "mesh.data=2", "mesh.fsdp=2", f"processes.start_seconds={START}", f"processes.silent_seconds={SILENT}")
+TWO = ("steps=18", "evaluation.batches=1", "mesh.data=2", "mesh.fsdp=1", f"processes.start_seconds={START}")
 LIMIT = 1_200  # seconds that any process may take: a hang is a failure
 
 
@@ -53,6 +58,7 @@ class Run:
     out: Path
     fields: tuple[str, ...] = FIELDS
     processes: int = 1
+    devices: int = 1  # of each process
     spoiled: tuple[int, ...] = ()  # steps whose batch is not finite
 
     def __post_init__(self):
@@ -75,6 +81,7 @@ class Run:
             child = os.fork()
             if child == 0:
                 place = {**together, "JAX_PROCESS_ID": str(number)} if self.processes > 1 else {}
+                place["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={self.devices}"
                 _train(words, place, log, host, self.spoiled)
             self.children.append(child)
 
@@ -252,13 +259,7 @@ def read_only(run: Run, chance: random.Random) -> str:
 
 def flipped_byte(run: Run, chance: random.Random) -> str:
     """One byte of the newest checkpoint is flipped."""
-    newest = run.checkpoints()[-1]
-    files = [path for path in (run.workdir / "checkpoints" / str(newest)).rglob("*") if path.is_file() and path.stat().st_size > 64]
-    path = chance.choice([path for path in files if "/d/" in str(path)] or files)
-    data = bytearray(path.read_bytes())
-    data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-    path.write_bytes(data)
-    return _falls_back(run, newest)
+    return _falls_back(run, _flip(run, chance))
 
 
 def missing_file(run: Run, chance: random.Random) -> str:
@@ -325,6 +326,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--smallest", action="store_true")
     parser.add_argument("--only", default="", help="kinds of faults, by name")
     parser.add_argument("--seed", type=int, default=0, help="of kinds, moments and places")
     parser.add_argument("--out", type=Path, default=Path("runs/faults"))
@@ -340,11 +342,13 @@ def main(argv: list[str]) -> int:
     prepare(out)
     book, chance = Book(out, options.seed), random.Random(options.seed)
     one, several = ({kind: n for kind, n in kinds.items() if not wanted or kind.__name__ in wanted} for kinds in (ONE, SEVERAL))
-    if options.processes != 4 and one:
+    if options.smallest:
+        two(chance, book)
+    elif options.processes != 4 and one:
         campaign("run-one", FIELDS, 1, _drawn(one, options.count, chance, options.short), chance, book)
-    if options.processes != 1 and several and not options.short:
+    if options.processes != 1 and several and not options.short and not options.smallest:
         campaign("run-four", (*FIELDS, *FOUR), 4, _drawn(several, sum(several.values()), chance), chance, book)
-    if options.processes != 4 and (not wanted or "nonfinite" in wanted):
+    if options.processes != 4 and (not wanted or "nonfinite" in wanted) and not options.smallest:
         nonfinite(book)
     print(book.summary())
     return 0 if book.same and all(event["ok"] for event in book.events) else 1
@@ -369,11 +373,11 @@ class Book:
         print(f"{len(self.events):3d} {run.name} {kind}: {seen} ({seconds:.1f} s)", flush=True)
         self._write()
 
-    def end(self, run: Run, same: bool) -> None:
+    def end(self, run: Run, same: bool, as_what: str = "the same bytes") -> None:
         """The end of a run."""
         goodput = [line for line in run.said.splitlines() if line.startswith("goodput")]
         self.ends.append({"run": run.name, "same": same, "goodput": goodput[0] if goodput else ""})
-        told = "the same bytes" if same else f"DIFFERENT: {run.said[-1500:]}"
+        told = as_what if same else f"DIFFERENT: {run.said[-1500:]}"
         print(f"    {run.name}: {told}; {self.ends[-1]['goodput']}", flush=True)
         self._write()
 
@@ -434,6 +438,45 @@ def campaign(name: str, fields: tuple[str, ...], processes: int, left: list, cha
         run.start()
         codes = run.wait()
         book.end(run, not any(codes) and (run.workdir / "metrics.jsonl").read_bytes() == expected)
+
+
+def two(chance: random.Random, book: Book) -> None:
+    """Two processes with a batch that is not finite, one of them killed; its newest checkpoint damaged and its disk full, one
+    process with two devices goes on, and finishes when there is room: as one undisturbed process does, but for rounding."""
+    spoiled, fields = (4,), (*FIELDS, *TWO)
+    undisturbed = Run("run-two-undisturbed", book.out, fields, devices=2, spoiled=spoiled)
+    undisturbed.start()
+    if any(codes := undisturbed.wait()):
+        raise SystemExit(f"the undisturbed run ended with {codes}: {undisturbed.said[-3000:]}")
+    run, begun = Run("run-two", book.out, fields, processes=2, spoiled=spoiled), time.perf_counter()
+
+    def told(kind: str, what: str, seen: str, ok: bool = True) -> None:
+        nonlocal begun
+        book.fault(kind, what, run, seen, time.perf_counter() - begun, ok)
+        begun = time.perf_counter()
+
+    run.start()
+    run.until(lambda: len(run.checkpoints()) > 1 and run.stepped() > 6)
+    which = chance.randrange(2)
+    run.kill(signal.SIGKILL, which)
+    told("one_killed", "SIGKILL of one process in two.", _named(run, which, 1, f"process {which} ", "is gone"))
+
+    run.processes, run.devices = 1, 2
+    newest, said = _flip(run, chance), ""
+    if _may_mount():
+        with Mounted(run.workdir, "tmpfs", f"size={_used(run.workdir) + chance.randint(10, 60)}k"):
+            run.start()
+            told(full_disk.__name__, full_disk.__doc__, _ended(run, [1], "No space left"))
+        said = run.said
+    else:
+        print(f"skipped, for it needs root: {full_disk.__name__}")
+    run.start()
+    codes = run.wait()
+    told(flipped_byte.__name__, flipped_byte.__doc__, _fell_back(said or run.said, newest, run))
+    curves = [(each.workdir / "metrics.jsonl").read_text() for each in (run, undisturbed)]
+    skipped = [line["skipped"] for line in map(json.loads, curves[0].splitlines()) if line["split"] == "train"]
+    told("nonfinite", "A gradient that is not finite.", f"step {spoiled[0] + 1} skipped and counted", skipped[-1] == len(spoiled))
+    book.end(run, not any(codes) and apart(*curves) < 1e-5, "the same figures, but for rounding")
 
 
 def nonfinite(book: Book) -> None:
@@ -574,12 +617,27 @@ def _falls_back(run: Run, newest: int) -> str:
     run.until(lambda: "resuming at step" in run.told())
     run.kill()
     run.wait()
-    lines = [line for line in run.said.splitlines() if "is damaged" in line]
-    if f"resuming at step {newest:,}" in run.said:  # after the checksum of every array
+    return _fell_back(run.said, newest, run)
+
+
+def _fell_back(said: str, newest: int, run: Run) -> str:
+    lines = [line for line in said.splitlines() if "is damaged" in line]
+    if f"resuming at step {newest:,}" in said:  # after the checksum of every array
         return "not needed: every array is what was saved"
-    if not lines or f"{newest} is damaged" not in lines[0] or "which is whole" not in run.said:
-        return f"WRONG: {run.said[-2500:]}"
+    if not lines or f"{newest} is damaged" not in lines[0] or "which is whole" not in said:
+        return f"WRONG: {said[-2500:]}"
     return _short(lines[0], run)
+
+
+def _flip(run: Run, chance: random.Random) -> int:
+    """Flips a bit in the newest checkpoint; its step."""
+    newest = run.checkpoints()[-1]
+    files = [path for path in (run.workdir / "checkpoints" / str(newest)).rglob("*") if path.is_file() and path.stat().st_size > 64]
+    path = chance.choice([path for path in files if "/d/" in str(path)] or files)
+    data = bytearray(path.read_bytes())
+    data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    path.write_bytes(data)
+    return newest
 
 
 def _short(line: str, run: Run) -> str:

@@ -14,21 +14,14 @@ Needs the package of the scheme (gcsfs, s3fs, ...), which says so itself. Copies
 import contextlib
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from jamflow_jax.errors import InputError
+from jamflow_jax.storage import address
 
-_ADDRESS = re.compile(r"^([a-z][a-z0-9+.-]+):/{1,2}([^/].*)$")
 SMALL = ("dataset.json", "index.npz", "vocab.txt", "statistics.json")
-
-
-def address(path: str | os.PathLike) -> str | None:
-    """The address that a path stands for; None for local files."""
-    found = _ADDRESS.match(str(path))
-    return f"{found[1]}://{found[2]}" if found else None
 
 
 def home() -> Path:
@@ -67,7 +60,6 @@ def opened(directory: str | os.PathLike) -> tuple[Path, str | None]:
     at = address(directory)
     if at is None:
         return Path(directory), None
-    at = at.rstrip("/")
     with fetched(Path(f"{at}/dataset.json")) as file:
         here = _place("data", f"{at} {hashlib.sha256(file.read_bytes()).hexdigest()}")  # a new one gets a new place
     for name in SMALL:
@@ -90,7 +82,6 @@ def written(out: str | os.PathLike, overwrite: bool) -> Iterator[Path]:
     if at is None:
         yield Path(out)
         return
-    at = at.rstrip("/")
     if _exists(f"{at}/dataset.json") and not overwrite:
         raise InputError(f"{at}: there is a data set already; choose another --out or give --overwrite")
     here = _place("written", at) / at.rsplit("/", 1)[1]

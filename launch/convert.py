@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import math
 import sys
+import tempfile
 from pathlib import Path
 
 from launch import convert_torch
@@ -65,23 +66,26 @@ def vocos(options: argparse.Namespace) -> int:
     """A Vocos checkpoint beside a model, in its own layout."""
     from safetensors.numpy import save_file
 
+    from jamflow_jax import storage
     from jamflow_jax.torch_io import vocos as checkpoint
     from jamflow_jax.torch_io.export import state_dict
     from jamflow_jax.torch_io.names import vocos_names
     from jamflow_jax.train import origins, workdir
     from jamflow_jax.train.bundle import VOCODER
-    from launch.outputs.staging import staged
 
     workdir.read(options.model)
     params = checkpoint.load(options.src)
     licence = options.licence or checkpoint.licence(options.src)
     origin = origins.Origin("vocoder", f"Vocos, {Path(options.src).name}", licence)
     known = origins.read(options.model)
-    with staged(options.model) as folder:
-        save_file(state_dict(vocos_names(), params, ""), folder / VOCODER, {"format": "pt", "licence": licence})
+    place = storage.at(options.model) / VOCODER
+    with tempfile.TemporaryDirectory(prefix="jamflow-") as folder:
+        file = Path(folder) / VOCODER
+        save_file(state_dict(vocos_names(), params, ""), file, {"format": "pt", "licence": licence})
         origins.write(options.model, origins.merge(known, [origin]))  # both, until the old one is replaced
+        storage.write(place, file.read_bytes())
     origins.write(options.model, [*(other for other in known if other.part != "vocoder"), origin])
-    print(f"{Path(options.model) / VOCODER}: `jamflow sample --model {options.model}` makes sound with it\n  {origin}")
+    print(f"{place}: `jamflow sample --model {options.model}` makes sound with it\n  {origin}")
     return CLEAN
 
 

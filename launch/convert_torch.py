@@ -1,5 +1,6 @@
 """`jamflow convert torch`: a model as a folder that PyTorch serves, or its audio stream as F5-TTS's own code loads it."""
 import argparse
+import contextlib
 from pathlib import Path
 
 from launch.exits import CLEAN
@@ -24,6 +25,7 @@ def add_options(forms) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes DST, whole and checked, or nothing. Raises InputError."""
+    from jamflow_jax import storage
     from jamflow_jax.errors import ConfigError, InputError
     from jamflow_jax.torch_io import export, verify, vocos
     from jamflow_jax.train import origins
@@ -33,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     if options.audio_only and options.vocoder:
         raise ConfigError("--vocoder goes with the whole model; F5-TTS's own code brings its vocoder itself")
     check_new(options.dst)
-    with staged_folder(options.dst) as folder:
+    with staged_folder(options.dst) as folder, contextlib.ExitStack() as copies:
         model = load_model(options.model, ema=not options.raw, step=options.step)
         config, foreign = model.config.model, list(model.origins)
         print(f"model: {options.model}, step {model.step:,}, {' and '.join(model.params)}", flush=True)
@@ -48,8 +50,9 @@ def run(options: argparse.Namespace) -> int:
             checked = export.write_audio_only(
                 folder, config.audio, model.params["audio"], model.tokenizer, name, options.dtype, origins.licence(foreign))
         else:
-            own = Path(options.model) / VOCODER
-            source = Path(options.vocoder) if options.vocoder else own if own.exists() else None
+            own = storage.at(options.model) / VOCODER
+            source = options.vocoder or (own if storage.exists(own) else None)
+            source = source and copies.enter_context(storage.local(source))
             vocoder = None if source is None else vocos.load(source)
             if options.vocoder:
                 foreign = [origin for origin in foreign if origin.part != "vocoder"]

@@ -34,6 +34,7 @@ def main(argv: list[str]) -> int:
     from data_pipelines.dataset import Corpus
     from jamflow_jax.errors import ConfigError
     from jamflow_jax.parallel.processes import start_processes
+    from jamflow_jax.storage import address
     from jamflow_jax.train.bundle import load_model
     from launch.compile_cache import use_compile_cache
 
@@ -43,6 +44,8 @@ def main(argv: list[str]) -> int:
         raise ConfigError("--baselines-only needs --out DIR")
     if options.samples < 1 or options.retrieval < 2 or options.shown < 0 or (options.clips is not None and options.clips < 2):
         raise ConfigError("--samples is 1 or more, --retrieval and --clips 2 or more, --shown 0 or more")
+    if options.out is None and address(options.model):
+        raise ConfigError(f"--out DIR is missing: what is measured on {options.model} is written to this machine")
     out = Path(options.out or Path(options.model) / "evaluation")
     check_writable(out)
     start_processes()

@@ -93,7 +93,7 @@ def _job_set(name: str, pod: dict[str, Any], jobs: int, hosts: int, restarts: in
         "template": {"spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": GRACE, **pod}},
     }
     metadata = {"name": name, **({"annotations": whole_slice} if jobs > 1 else {})}
-    rule = {"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
+    rule = {"name": "noOtherTry", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
     whole = {
         "apiVersion": "jobset.x-k8s.io/v1alpha2",
         "kind": "JobSet",

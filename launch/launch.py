@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.exits import CLEAN, Parser, one_line_errors
+from launch.exits import CLEAN, Parser, key_value, one_line_errors
 
 SCRIPTS = Path(__file__).parent / "scripts"
 TOOLS = {"local": "bash", "slurm": "sbatch", "tpu": "gcloud", "gke": "kubectl"}
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--nodes", type=int, metavar="N", help="slurm, gke with GPUs: machines")
     parser.add_argument("--gpus", type=int, metavar="N", help="slurm, gke: GPUs of a machine (default 8)")
     slurm = parser.add_argument_group("slurm")
-    slurm.add_argument("--slurm", action="append", default=[], type=_pair, metavar="KEY=VALUE",
+    slurm.add_argument("--slurm", action="append", default=[], type=key_value, metavar="KEY=VALUE",
                        help="any option of sbatch without its --: partition=gpu, time=24:00:00; may be repeated")  # fmt: skip
     tpu = parser.add_argument_group("tpu")
     tpu.add_argument("--tpu", metavar="NAME", help="the slice")
@@ -123,12 +123,6 @@ def _parser() -> argparse.ArgumentParser:
     gke.add_argument("--slices", type=int, default=1, metavar="N", help="of that topology (default 1)")
     gke.add_argument("--accelerator", metavar="NAME", help="GPU nodes: GKE's label, nvidia-h100-80gb")
     return parser
-
-
-def _pair(text: str) -> str:
-    if "=" not in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    return text
 
 
 if __name__ == "__main__":

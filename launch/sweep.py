@@ -11,7 +11,7 @@ DIR holds runs/, logs/, status/, and results/NAME.csv, NAME-runs.csv and NAME.ht
 import sys
 from pathlib import Path
 
-from launch.exits import CLEAN, NOTHING_USABLE, SOME_REJECTED, Parser, one_line_errors
+from launch.exits import CLEAN, NOTHING_USABLE, SOME_REJECTED, Parser, key_value, one_line_errors
 
 INTERRUPTED = 130
 
@@ -24,6 +24,7 @@ def main(argv: list[str]) -> int:
     if options.file[:-1] not in ([], ["status"]):
         parser.error(f"expected FILE or status FILE, got {' '.join(options.file)}")
 
+    from jamflow_jax import storage
     from launch.sweeps import local, slurm, states
     from launch.sweeps import plan as plans
 
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> int:
     if options.smallest:
         sweep = plans.smallest(sweep)
     runs = plans.plan(sweep)
-    folder = Path(options.out or ("runs/sweeps-smallest" if options.smallest else "runs/sweeps"))
+    folder = storage.here(options.out or ("runs/sweeps-smallest" if options.smallest else "runs/sweeps"))
     out = f" --out {options.out}" if options.out else ""
     again = f"jamflow sweep {options.file[-1]}{' --smallest' * options.smallest}{out}"
     if options.file[:-1]:
@@ -40,7 +41,11 @@ def main(argv: list[str]) -> int:
     count = sum(len(run.rows) for run in runs)
     print(f"{sweep.name}: {sweep.question}")
     print(f"  {len(sweep.named_rows())} rows x {len(sweep.seeds)} seeds = {count} results of {len(runs)} trainings, in {folder}")
+    parameters = dict(word.partition("=")[::2] for word in options.slurm)
     if options.dry_run:
+        if options.launcher == "slurm":
+            slurm.check(options.parallel, parameters)
+            print(", ".join([f"  one array of {len(runs)} SLURM jobs, {options.parallel} at a time", *options.slurm]))
         _list(runs)
         return CLEAN
     states.check_same(folder, runs)
@@ -53,7 +58,6 @@ def main(argv: list[str]) -> int:
 
     if options.launcher == "slurm":
         if left:
-            parameters = dict(word.partition("=")[::2] for word in options.slurm)
             jobs = slurm.submit(left, folder, options.parallel, parameters)
             print(f"submitted {len(left)} runs as jobs {jobs[0].job_id} to {jobs[-1].job_id}, {options.parallel} at a time; "
                   f"{len(busy)} are there already")  # fmt: skip
@@ -134,7 +138,7 @@ def _parser() -> Parser:
     parser.add_argument("--launcher", choices=("local", "slurm"), default="local", help="where the runs go (default %(default)s)")
     parser.add_argument("--parallel", type=_count, default=1, metavar="N", help="runs at a time (default %(default)s)")
     parser.add_argument("--gpus", metavar="LIST", help="local: one run on each of these at a time, as in 0,1,2,3")
-    parser.add_argument("--slurm", action="append", default=[], type=_pair, metavar="KEY=VALUE",
+    parser.add_argument("--slurm", action="append", default=[], type=key_value, metavar="KEY=VALUE",
                         help="of sbatch: partition, time (minutes), gpus_per_node, account, ...; may be repeated")  # fmt: skip
     parser.add_argument("--smallest", action="store_true", help="the sweep's smallest form")
     parser.add_argument("--out", metavar="DIR", help="default: runs/sweeps (--smallest: runs/sweeps-smallest)")
@@ -148,14 +152,6 @@ def _count(text: str) -> int:
     if not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of runs")
     return int(text)
-
-
-def _pair(text: str) -> str:
-    import argparse
-
-    if "=" not in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    return text
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
     jamflow train --config configs/x.py [--config.optim.lr=1e-4 ...] --workdir DIR
 
-DIR becomes self-contained: config, motion space, vocabulary, statistics, checkpoints, metrics.jsonl, TensorBoard.
+DIR may be an address, gs://BUCKET/RUN. It becomes self-contained: config, motion space, vocabulary, statistics, checkpoints,
+metrics.jsonl, TensorBoard.
 SIGTERM or Ctrl-C saves and stops; so does a kill, but for the steps since the last checkpoint.
 """
 import argparse
 import dataclasses
-import shutil
 import sys
 from pathlib import Path
 
@@ -19,14 +19,11 @@ from launch.exits import CLEAN, SOME_REJECTED, Parser, end_together, one_line_er
 def main(argv: list[str]) -> int:
     options, overrides = _parser().parse_known_args(argv)
 
-    from data_pipelines.remote import address
-    from jamflow_jax.errors import ConfigError
+    from jamflow_jax import storage
     from launch import run_config
 
-    if at := address(options.workdir):
-        raise ConfigError(f"--workdir {at}: a run needs a directory; mount the bucket (gcsfuse, s3fs), or copy the run there later")
-    config = run_config.load(options.config, overrides)
-    return train(config, Path(options.workdir))
+    workdir = storage.at(options.workdir)
+    return train(run_config.load(options.config, overrides), workdir)
 
 
 def train(config, workdir: Path) -> int:
@@ -34,6 +31,7 @@ def train(config, workdir: Path) -> int:
     import jax
 
     from data_pipelines.loader import open_loader
+    from jamflow_jax import storage
     from jamflow_jax.parallel.mesh import batch_shards, make_mesh
     from jamflow_jax.parallel.processes import start_processes
     from jamflow_jax.timeline import MEL_BINS
@@ -101,7 +99,7 @@ def train(config, workdir: Path) -> int:
         if first:
             origins.write(workdir, inherited)
             if vocoder:
-                shutil.copyfile(vocoder, workdir / vocoder.name)
+                storage.write(storage.at(workdir) / vocoder.name, storage.read(vocoder))
 
     for origin in inherited:
         say(str(origin))

@@ -3,6 +3,7 @@
 The programs of tests are small and many, so that compiling them takes most of the time: XLA is told not to try hard, and what it
 made is kept for other tests, other processes and the next run (.pytest_cache; a program's key is its text, flags and versions).
 """
+import importlib.util
 import os
 from pathlib import Path
 
@@ -32,6 +33,25 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"real data is not at {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def _store():
+    if importlib.util.find_spec("gcsfs") is None:
+        pytest.skip("gs:// needs gcsfs: pip install 'jamflow-jax[gcs]'")
+    from benchmarks import bucket
+
+    with bucket.served() as served:
+        yield served  # one for all: the clients remember where they are sent
+
+
+@pytest.fixture
+def store(_store, monkeypatch):
+    """A stand-in for Google's storage, to which gs:// leads in this process and those it starts (benchmarks/bucket.py)."""
+    for name, value in _store.settings.items():
+        monkeypatch.setenv(name, value)
+    yield _store
+    _store.refuse = set()
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def table(each: Sequence[tuple]) -> tuple[Bool[np.ndarray, "B P 4"], Float[np.nd
 def stack_conditions(conditions: Conditions, dropped_BPC: Bool[Array, "B P 4"]) -> Conditions:
     """Conditions of every pass, [B * P, ...], each less what that pass drops."""
     each = [drop(conditions, **dict(zip(CONDITIONS, pass_BC.T))) for pass_BC in jnp.moveaxis(dropped_BPC, 1, 0)]
-    return jax.tree.map(lambda *rows: jnp.stack(rows, axis=1).reshape(-1, *rows[0].shape[1:]), *each)
+    return jax.tree.map(lambda *rows: jnp.stack(rows, axis=1).reshape(len(rows) * len(rows[0]), *rows[0].shape[1:]), *each)
 
 
 def stack(values_B: Array, number: int) -> Array:

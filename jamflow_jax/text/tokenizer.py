@@ -86,7 +86,11 @@ class Tokenizer:
 
     def to_file(self, path: str | os.PathLike) -> None:
         """Writes vocab.txt with LF ends; empty for kind "byte"."""
-        Path(path).write_bytes("".join(f"{token}\n" for token in self.vocab).encode())
+        Path(path).write_bytes(self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The content of vocab.txt."""
+        return "".join(f"{token}\n" for token in self.vocab).encode()
 
 
 def read_vocabulary(path: str | os.PathLike) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from jamflow_jax import storage
 from jamflow_jax.config import to_dict
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion.normalise import Statistics
@@ -51,13 +52,14 @@ def load_model(
       InputError: no run there, no checkpoint that is whole, one of another model than config.json says, or not readable now.
     """
     config, space, statistics, tokenizer = workdir.read(directory)
-    found = checkpoint.steps(Path(directory) / "checkpoints")
+    checkpoints = storage.absolute(directory) / "checkpoints"
+    found = checkpoint.steps(checkpoints)
     if step is not None and step not in found:
         raise InputError(f"{directory}: no checkpoint of step {step}; there are {', '.join(map(str, found)) or 'none'}")
     reasons = []
     for number in [step] if step is not None else found[::-1]:
         try:
-            params = _load(Path(directory).absolute() / "checkpoints" / str(number), config, ema)
+            params = _load(checkpoints / str(number), config, ema)
             if reasons:
                 say(f"note: {directory}: step {number} is loaded, for the newest is damaged ({'; '.join(reasons)})")
             return Model(config, params, space, statistics, tokenizer, number, origins.read(directory))
@@ -71,7 +73,7 @@ def save_model(directory: str | Path, model: Model) -> None:
     workdir.write(directory, model.config, model.space, model.statistics, model.tokenizer)
     origins.write(directory, model.origins)
     record = {"config": to_dict(model.config), "fingerprint": "", "pending": []}
-    checkpoint.save_parameters(Path(directory) / "checkpoints", model.step, model.params, record)
+    checkpoint.save_parameters(storage.at(directory) / "checkpoints", model.step, model.params, record)
 
 
 def _load(path: Path, config: RunConfig, ema: bool) -> dict[str, Any]:

@@ -22,12 +22,11 @@ import logging
 import math
 import os
 import re
-import shutil
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import jax
@@ -35,12 +34,16 @@ import jax.numpy as jnp
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from jamflow_jax import storage
 from jamflow_jax.errors import InputError
 from jamflow_jax.train.config import CheckpointConfig
 from jamflow_jax.train.state import TrainState
 
 FORMAT = 1
 Record = dict[str, Any]
+_COMPLETE = "commit_success.txt"
+_REFUSED = re.compile(r"\b(RESOURCE_EXHAUSTED|UNAVAILABLE|PERMISSION_DENIED|UNAUTHENTICATED|DEADLINE_EXCEEDED|ABORTED|Forbidden)\b")
+_CLIENTS = ("gcsfs", "google", "aiohttp", "requests", "urllib3")  # of stores
 _MISSING = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # errors that a damaged directory gives; all others pass
 
 
@@ -52,7 +55,7 @@ class Checkpoints:
     """The checkpoints of one run; `config` says which are kept."""
 
     def __init__(self, directory: str | Path, config: CheckpointConfig | None = None):
-        self.directory = Path(directory).absolute()
+        self.directory = storage.absolute(directory)
         self.config = config or CheckpointConfig()
         self._orbax: ocp.training.Checkpointer | None = None
 
@@ -144,15 +147,13 @@ class Checkpoints:
             ) from error
 
     @property
-    def _aside(self) -> Path:
+    def _aside(self) -> PurePath:
         return self.directory.parent / "damaged"
 
     def _set_aside(self, path: Path, error: Damaged, say) -> int:
         say(f"checkpoint {path} is damaged ({error}); moved to {self._aside}")
         if jax.process_index() == 0:
-            self._aside.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(self._aside / path.name, ignore_errors=True)
-            shutil.move(path, self._aside / path.name)
+            storage.move(path, self._aside / path.name)
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("checkpoint set aside")
         return 1
@@ -174,7 +175,7 @@ def save_parameters(directory: str | Path, step: int, params: dict[str, Any], re
     """A checkpoint of parameters {stream: tree} and nothing else: to load from, not to go on from; the record names the streams."""
     arrays = {"params": params}
     record = _complete({**record, "streams": sorted(params)}, step, arrays)
-    ocp.save_checkpointables(Path(directory).absolute() / str(step), arrays, custom_metadata=record)
+    ocp.save_checkpointables(storage.absolute(directory) / str(step), arrays, custom_metadata=record)
 
 
 def _complete(record: Record, step: int, arrays: dict[str, Any]) -> Record:
@@ -183,8 +184,10 @@ def _complete(record: Record, step: int, arrays: dict[str, Any]) -> Record:
 
 def steps(directory: str | Path) -> list[int]:
     """Steps of the checkpoints in a directory, in order."""
-    directory = Path(directory)
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit()) if directory.is_dir() else []
+    directory = storage.at(directory)
+    found = [directory / name for name in storage.names(directory) if name.isdigit()]
+    # nothing can be renamed at an address: there Orbax writes a last file into those that are complete
+    return sorted(int(path.name) for path in found if isinstance(path, Path) or storage.exists(path / _COMPLETE))
 
 
 def read_record(path: str | Path) -> Record:
@@ -290,7 +293,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _passing(error: Exception) -> bool:
     """Whether the machine is to blame: another time, or with more memory or disk, the checkpoint may well load."""
     for cause in _causes(error):
-        if isinstance(cause, MemoryError) or "RESOURCE_EXHAUSTED" in str(cause) or set(_errnos(cause)) - {*_MISSING}:
+        if isinstance(cause, MemoryError) or _REFUSED.search(str(cause)) or set(_errnos(cause)) - {*_MISSING}:
+            return True
+        if type(cause).__module__.split(".")[0] in _CLIENTS and getattr(cause, "code", None) != 404:
             return True
     return False
 

@@ -19,6 +19,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from jamflow_jax import storage
+
+FILE = "events.jsonl"
 PHASES = ("initialise", "compile", "data", "step", "checkpoint", "evaluation")
 
 
@@ -58,7 +61,7 @@ class EventLog:
     """Appends to DIR/events.jsonl."""
 
     def __init__(self, workdir: str | Path):
-        self._file = open(Path(workdir) / "events.jsonl", "a+b", buffering=0)
+        self._file = open(Path(workdir) / FILE, "a+b", buffering=0)
         if self._file.seek(0, 2) and (self._file.seek(-1, 2), self._file.read(1))[1] != b"\n":
             self._file.write(b"\n")  # the end of a line that a full disk or a kill has cut
 
@@ -80,8 +83,8 @@ class EventLog:
 
 def read(workdir: str | Path) -> list[dict]:
     """The lines of DIR/events.jsonl that are whole; none where there is no file."""
-    path, lines = Path(workdir) / "events.jsonl", []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+    path, lines = storage.at(workdir) / FILE, []
+    for line in storage.read(path).decode(errors="replace").splitlines() if storage.exists(path) else ():
         with contextlib.suppress(ValueError):
             lines.append(json.loads(line))
     return lines

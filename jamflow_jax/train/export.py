@@ -3,7 +3,6 @@
 It is the directory of a run like any other: `--model DIR/best` samples from it, converts it and starts from it. All processes take
 part, each with what lies on its devices.
 """
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import jax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
+from jamflow_jax import storage
 from jamflow_jax.config import to_dict
 from jamflow_jax.train import bundle, checkpoint, origins
 from jamflow_jax.train.config import RunConfig
@@ -26,7 +26,7 @@ def export(workdir: str | Path, config: RunConfig, mesh: Mesh, say: Callable[[st
     Raises:
       InputError, Damaged: it cannot be read or written.
     """
-    workdir = Path(workdir).absolute()
+    workdir = storage.absolute(workdir)
     step = checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint).best()
     if step is None:
         return
@@ -36,11 +36,11 @@ def export(workdir: str | Path, config: RunConfig, mesh: Mesh, say: Callable[[st
     abstract = jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, places)
     arrays = checkpoint.load(path, {"params": abstract.params, "averages": abstract.ema}, record)
     if jax.process_index() == 0:
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
+        storage.remove(place)
+        storage.make(place)
         for name in COPIED:
-            if (workdir / name).exists():
-                shutil.copyfile(workdir / name, place / name)
+            if storage.exists(workdir / name):
+                storage.write(place / name, storage.read(workdir / name))
     _together("export begins")
     kept = {"config": to_dict(config), "fingerprint": "", "pending": []}
     checkpoint.save_parameters(place / "checkpoints", step, {**arrays["params"], **arrays["averages"]}, kept)

@@ -1,8 +1,8 @@
 """The training loop, read from top to bottom.
 
 Order matters in three places. Metrics are fetched one step late, so that the device always has a step queued. Lines of
-metrics.jsonl are on disk before the checkpoint of their step. The next batch is taken after the checkpoint has begun. The step
-number decides batch and randomness, so a resumed run repeats what the lost steps had done, bit for bit.
+metrics.jsonl are kept where the run lives before the checkpoint of their step. The next batch is taken after the checkpoint has
+begun. The step number decides batch and randomness, so a resumed run repeats what the lost steps had done, bit for bit.
 """
 import contextlib
 import dataclasses
@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jamflow_jax import storage
 from jamflow_jax.config import to_dict
 from jamflow_jax.errors import InputError
 from jamflow_jax.parallel.mesh import put_batch
@@ -73,18 +74,19 @@ def run(
     Raises:
       InputError: a checkpoint of another run or data, all checkpoints damaged, or a gradient that stays non-finite.
     """
-    checkpoints, times = Checkpoints(Path(workdir) / "checkpoints", config.checkpoint), events.Times()
+    checkpoints, times = Checkpoints(storage.at(workdir) / "checkpoints", config.checkpoint), events.Times()
     with jax.set_mesh(mesh), Interrupt() as stop:
         with times.phase("initialise"):
             state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
         first = jax.process_index() == 0
-        log = Log(config, MetricsLog(workdir, step), events.EventLog(workdir), times, step) if first else _NoLog()
+        log = Log(config, workdir, times, step) if first else _NoLog()
         profiler = Profiler(config.profile, workdir)
         try:
             outcome = _Loop(config, data, mesh, checkpoints, log, times, profiler, say).run(state, step, rows, stop)
             with times.phase("checkpoint"):
                 checkpoints.close()
             log.spent(outcome.step)
+            log.keep()
             return outcome
         finally:
             profiler.close()
@@ -199,6 +201,7 @@ class _Loop:
     def _save(self, step: int, state: TrainState, losses: dict[str, float]) -> None:
         # Means of an interval cut by a checkpoint must come out as if it had not been: the steps so far go along.
         pending = [{name: v if math.isfinite(v) else str(v) for name, v in row.items()} for row in self.rows]
+        self.log.keep()
         record = {"config": to_dict(self.config), "fingerprint": self.data.fingerprint, "pending": pending}
         self.checkpoints.save(step, state, record, losses)
 
@@ -206,10 +209,12 @@ class _Loop:
 class Log:
     """The files that process 0 writes: what was computed, and where the time went."""
 
-    def __init__(self, config: RunConfig, values: MetricsLog, spent: events.EventLog, times: events.Times, step: int):
-        self.config, self.values, self.events, self.times = config, values, spent, times
+    def __init__(self, config: RunConfig, workdir: str | Path, times: events.Times, step: int):
+        self.config, self.times = config, times
+        self.files = storage.Growing(workdir, (metrics.FILE, metrics.SPEED, events.FILE))
+        self.values, self.events = MetricsLog(self.files.folder, step), events.EventLog(self.files.folder)
         self.step, self.working, self.flops = step, 0.0, 0.0  # since the last speed
-        self.write = values.write
+        self.write = self.values.write
         self.events.start(step)
 
     def spent(self, step: int) -> None:
@@ -234,10 +239,18 @@ class Log:
         self.values.write_speed(step, speed)
         return speed
 
+    def keep(self) -> None:
+        """All lines so far are where the run lives. Raises InputError: they cannot be."""
+        if self.files.elsewhere:
+            self.values.flush()
+        self.files.keep()
+
     def close(self) -> None:
         """Flushes everything."""
         self.values.close()
         self.events.close()
+        with contextlib.suppress(InputError):  # `keep` has said it, or what the run ends with comes first
+            self.files.close()
 
 
 class _NoLog:
@@ -246,7 +259,7 @@ class _NoLog:
     def write(self, *_):
         pass
 
-    spent = took = close = write
+    spent = took = keep = close = write
 
     def speed(self, *_):
         return {"steps_per_s": 0.0, "frames_per_s": 0.0}

@@ -19,6 +19,9 @@ from typing import Any
 
 from tensorboardX import SummaryWriter
 
+from jamflow_jax import storage
+
+FILE, SPEED = "metrics.jsonl", "speed.jsonl"
 Row = Mapping[str, float]  # the metrics of one step, or sums and counts of one held-out batch
 
 
@@ -44,10 +47,10 @@ class MetricsLog:
     """Appends to DIR/metrics.jsonl, DIR/speed.jsonl and DIR/tb. Lines beyond `step` are from a future that was lost: dropped."""
 
     def __init__(self, workdir: str | Path, step: int = 0):
-        self.path = Path(workdir) / "metrics.jsonl"
+        self.path = Path(workdir) / FILE
         self._keep_up_to(step)
         self._file = open(self.path, "a", encoding="utf-8")
-        self._speed = open(Path(workdir) / "speed.jsonl", "a", encoding="utf-8")
+        self._speed = open(Path(workdir) / SPEED, "a", encoding="utf-8")
         self._board = SummaryWriter(str(Path(workdir) / "tb"), purge_step=step + 1)
 
     def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
@@ -62,6 +65,10 @@ class MetricsLog:
         self._speed.write(json.dumps({"step": step, "time": time.time(), **values}) + "\n")
         self._speed.flush()
         self._to_board(step, "speed", values)
+
+    def flush(self) -> None:
+        """All that was told is in the files."""
+        self._board.flush()
 
     def close(self) -> None:
         """Flushes everything. What cannot be written any more has been said where it was written."""
@@ -99,7 +106,7 @@ def _but_for_files(hook: Callable[[Any], object]) -> Callable[[Any], None]:
 
 def read(workdir: str | Path, split: str = "train") -> list[dict[str, float]]:
     """The lines of DIR/metrics.jsonl of one split ("train", "validation"), in order."""
-    lines = (Path(workdir) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = storage.read(storage.at(workdir) / FILE).decode().splitlines()
     return [line for line in map(json.loads, lines) if line["split"] == split]
 
 

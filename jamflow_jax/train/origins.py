@@ -6,10 +6,10 @@ A run that starts from weights inherits all that their model had: what is traine
 """
 import dataclasses
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from jamflow_jax import storage
 from jamflow_jax.errors import InputError
 
 FILE = "origins.json"
@@ -29,9 +29,9 @@ class Origin:
 
 def read(directory: str | Path) -> tuple[Origin, ...]:
     """What a model directory says; nothing where all was trained from nothing. Raises InputError if it is not readable."""
-    path = Path(directory) / FILE
+    path = storage.at(directory) / FILE
     try:
-        return tuple(Origin(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+        return tuple(Origin(**entry) for entry in json.loads(storage.read(path)))
     except FileNotFoundError:
         return ()
     except (OSError, TypeError, ValueError) as error:
@@ -40,13 +40,11 @@ def read(directory: str | Path) -> tuple[Origin, ...]:
 
 def write(directory: str | Path, origins: Iterable[Origin]) -> None:
     """Writes origins.json, whole; without origins there is no file."""
-    path, found = Path(directory) / FILE, [dataclasses.asdict(origin) for origin in origins]
+    path, found = storage.at(directory) / FILE, [dataclasses.asdict(origin) for origin in origins]
     if not found:
         path.unlink(missing_ok=True)
         return
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    storage.write(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 def licence(origins: Iterable[Origin]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jamflow_jax import storage
 from jamflow_jax.errors import ConfigError
 from jamflow_jax.model.config import JamFlowConfig
 from jamflow_jax.motion.normalise import Statistics
@@ -103,8 +104,8 @@ def start(config: RunConfig, space: MotionSpace, tokenizer: Tokenizer, statistic
         _same_computation(found, "motion", init.motion, model, config, ("motion",))
         _motion(found, init.motion, model, config)
         found.origins = origins.merge(found.origins, model.origins)
-    vocoders = [Path(source) / VOCODER for source in (init.run, init.audio, init.motion) if source]
-    found.vocoder = next((path for path in vocoders if path.is_file()), None)
+    vocoders = [storage.at(source) / VOCODER for source in (init.run, init.audio, init.motion) if source]
+    found.vocoder = next((path for path in vocoders if storage.exists(path)), None)
     return found
 
 
@@ -205,7 +206,7 @@ def _same_vocabulary(field: str, source: str, there: Tokenizer, here: Tokenizer)
 
 
 def _audio(found: Start, source: str, config: RunConfig, tokenizer: Tokenizer) -> None:
-    if Path(source).is_dir():
+    if storage.at(source).is_dir():
         model = load_model(source)
         if "audio" not in model.params:
             raise ConfigError(f"config.init.audio: {source} is a stage-1 run, it has no audio stream")

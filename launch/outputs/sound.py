@@ -15,18 +15,20 @@ def choose(named: str | None, model: str | Path) -> tuple[str, Vocoder]:
     Raises:
       InputError: a file that is no Vocos.
     """
+    from jamflow_jax import storage
     from jamflow_jax.audio.windows import windowed
     from jamflow_jax.train.bundle import VOCODER
 
-    own = Path(model) / VOCODER
-    path = named or (str(own) if own.is_file() else GRIFFIN_LIM)
+    own = storage.at(model) / VOCODER
+    path = named or (str(own) if storage.exists(own) else GRIFFIN_LIM)
     if path == GRIFFIN_LIM:
         hint = "" if named else " (the model has no vocoder; --vocoder FILE names a Vocos)"
         return f"Griffin-Lim{hint}", windowed(griffin_lim)
     from jamflow_jax.audio.vocoder import decode
     from jamflow_jax.torch_io import vocos
 
-    decoder = functools.partial(decode, vocos.load(path))
+    with storage.local(path) as file:
+        decoder = functools.partial(decode, vocos.load(file))
     return f"Vocos, {path}", windowed(lambda mel_TF, seed: decoder(mel_TF))
 
 

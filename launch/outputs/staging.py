@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from jamflow_jax import storage
 from jamflow_jax.errors import InputError
 
 
@@ -51,8 +52,10 @@ def check_new(folder: str | Path) -> None:
 
 
 def check_writable(folder: str | Path) -> None:
-    """Tries whether files can be written into a folder that may not be there yet, and leaves nothing. Raises OSError naming it."""
-    there = next(path for path in (Path(folder).absolute(), *Path(folder).absolute().parents) if os.path.lexists(path))
+    """Tries whether files can be written into a folder that may not be there yet, and leaves nothing. Raises OSError naming it;
+    ConfigError: it is an address."""
+    whole = storage.here(folder).absolute()
+    there = next(path for path in (whole, *whole.parents) if os.path.lexists(path))
     try:
         os.rmdir(tempfile.mkdtemp(prefix=".writing-", dir=there))
     except OSError as error:

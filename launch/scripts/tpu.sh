@@ -26,7 +26,7 @@ case "${1:-}" in
     archive="$(mktemp -d)/jamflow.tar.gz"
     git -C "$root" archive --format=tar.gz --output="$archive" HEAD || exit 1
     gcloud compute tpus tpu-vm scp "$archive" "$TPU:jamflow.tar.gz" "${where[@]}" --worker=all || exit 1
-    everywhere 'mkdir -p jamflow && tar -xzf jamflow.tar.gz -C jamflow && python3 -m venv jamflow/.venv && jamflow/.venv/bin/pip install --quiet --editable "jamflow[tpu]"'
+    everywhere 'mkdir -p jamflow && tar -xzf jamflow.tar.gz -C jamflow && python3 -m venv jamflow/.venv && jamflow/.venv/bin/pip install --quiet --editable "jamflow[tpu,gcs]"'
     exit
     ;;
   stop)

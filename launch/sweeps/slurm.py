@@ -6,6 +6,7 @@ is queued again by itself and goes on. Nothing waits here: `jamflow sweep status
 import dataclasses
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,12 @@ def devices() -> dict[str, str]:
     return {"JAX_LOCAL_DEVICE_IDS": ",".join(map(str, range(int(gpus))))} if alone and gpus.isdigit() and int(gpus) else {}
 
 
+def check(parallel: int, parameters: Mapping[str, str]) -> None:
+    """Raises what `submit` would raise of its parameters; needs no SLURM."""
+    with tempfile.TemporaryDirectory() as folder:
+        _executor(Path(folder), parallel, parameters, "debug")
+
+
 def submit(
     runs: Sequence[Run], folder: str | Path, parallel: int, parameters: Mapping[str, str], cluster: str = "slurm",
 ) -> list:  # fmt: skip
@@ -62,19 +69,10 @@ def submit(
       InputError: submitit or SLURM is not installed.
       ConfigError: a parameter that submitit does not know.
     """
-    try:
-        import submitit
-    except ImportError:
-        raise InputError("--launcher slurm needs submitit: pip install 'jamflow-jax[slurm]'") from None
     if cluster == "slurm" and not (shutil.which("sbatch") and shutil.which("srun")):
         raise InputError("--launcher slurm: sbatch and srun are not on the PATH; run this on a login node of the cluster")
     folder = Path(folder).resolve()
-    try:
-        executor = submitit.AutoExecutor(folder / "slurm", cluster=cluster, slurm_max_num_timeout=MOST_REQUEUES)
-        executor.update_parameters(name="jamflow-sweep", slurm_array_parallelism=parallel,
-                                   **{f"slurm_{name}": int(v) if v.isdigit() else v for name, v in parameters.items()})  # fmt: skip
-    except (NameError, TypeError, ValueError) as error:
-        raise ConfigError(f"--slurm: {error}") from None
+    executor = _executor(folder, parallel, parameters, cluster)
     for run in runs:
         write_status(folder, run, dataclasses.replace(status(folder, run), state=SUBMITTED, job="", config=run.digest))
     with executor.batch():
@@ -84,3 +82,17 @@ def submit(
         if current.state == SUBMITTED and not current.job:  # else it has begun already
             write_status(folder, run, dataclasses.replace(current, job=job.job_id))
     return jobs
+
+
+def _executor(folder: Path, parallel: int, parameters: Mapping[str, str], cluster: str):
+    try:
+        import submitit
+    except ImportError:
+        raise InputError("--launcher slurm needs submitit: pip install 'jamflow-jax[slurm]'") from None
+    try:
+        executor = submitit.AutoExecutor(folder / "slurm", cluster=cluster, slurm_max_num_timeout=MOST_REQUEUES)
+        executor.update_parameters(name="jamflow-sweep", slurm_array_parallelism=parallel,
+                                   **{f"slurm_{name}": int(v) if v.isdigit() else v for name, v in parameters.items()})  # fmt: skip
+    except (NameError, TypeError, ValueError) as error:
+        raise ConfigError(f"--slurm: {error}") from None
+    return executor

@@ -1,4 +1,4 @@
-"""The fault suite's short form: one fault of each kind that one process can meet."""
+"""The fault suite: its smallest form, and its short one, a fault of each kind that one process can meet."""
 import json
 import subprocess
 import sys
@@ -14,8 +14,10 @@ def test_table():
 
 
 @pytest.mark.slow
-def test_short(tmp_path):
-    words = [sys.executable, "-m", "benchmarks.faults", "--short", "--out", str(tmp_path)]
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("form, least", [("--smallest", 3), ("--short", 11)])
+def test_forms(tmp_path, form, least):
+    words = [sys.executable, "-m", "benchmarks.faults", form, "--out", str(tmp_path)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=3000)
     report = json.loads((tmp_path / "faults.json").read_text())
-    assert done.returncode == 0 and report["same"] and len(report["faults"]) >= 11, done.stdout[-3000:]
+    assert done.returncode == 0 and report["same"] and len(report["faults"]) >= least, done.stdout[-3000:] + done.stderr[-3000:]

@@ -68,6 +68,23 @@ def test_hosts_together_read_the_same_global_batches(mixed_set, hosts):
         assert equal(joined, whole.batch(step))
 
 
+@pytest.mark.parametrize("hosts", [2, 4])
+def test_each_host_opens_its_own_records_and_no_others(mixed_set, hosts):
+    """Of training and of evaluation; together they open what one process would, and each as many as the others."""
+    opened, given = [], []
+    for host in range(hosts):
+        loader, mine = make(mixed_set, host=host, hosts=hosts, batch_frames=1200, multiple=4), []
+        record = loader.corpus.record
+        loader.corpus.record = lambda i, *more, record=record, mine=mine: (mine.append(i), record(i, *more))[1]
+        batches = [*loader.iterate(0, 6), *loader.fixed_batches("validation")]
+        assert sorted(mine) == sorted(i for batch in batches for i in batch["example_id"].tolist())
+        opened.append(mine), given.append(batches)
+    plan = loader.plan
+    whole = [plan.batch(step)[1] for step in range(6)] + [ids for _, ids, _ in plan.of_split("validation").fixed(None)]
+    assert sorted(sum(opened, [])) == sorted(np.concatenate(whole).tolist())
+    assert {len(mine) for mine in opened} == {sum(map(len, whole)) // hosts}
+
+
 def test_iteration_equals_single_steps_and_restarts_anywhere(mixed_set):
     loader = make(mixed_set)
     run = list(loader.iterate(0, 9))
@@ -87,10 +104,11 @@ def test_worker_processes_change_nothing(mixed_set, workers):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3_600)  # five processes, each compiles three programs
-def test_one_process_with_two_devices_and_two_with_one_have_the_same_losses(tmp_path):
-    """Bit for bit, on batches of both streams and of one alone."""
-    assert processes.main(["--out", str(tmp_path)]) == 0
+@pytest.mark.timeout(7_200)  # up to twelve processes, each compiles four programs
+@pytest.mark.parametrize("options", [[], ["--processes", "4", "--restart"]])
+def test_one_process_and_several_have_the_same_losses(tmp_path, options):
+    """On batches of both streams and of one alone: two bit for bit, four but for rounding, and after going on in two."""
+    assert processes.main(["--out", str(tmp_path), *options]) == 0
 
 
 def test_hosts_must_divide_the_batch(mixed_set):

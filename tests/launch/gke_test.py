@@ -55,5 +55,6 @@ def test_gpu_nodes_are_told_who_is_first():
 def test_what_another_try_would_not_mend_ends_it():
     whole, _, job, _ = read(gke.gpu_job("run", "image", [], "nvidia-h100-80gb", 1, restarts=7))
     assert whole["spec"]["failurePolicy"]["maxRestarts"] == 7 and job["backoffLimit"] == 0
-    assert whole["spec"]["failurePolicy"]["rules"] == [{"action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}]
+    rule = {"name": "noOtherTry", "action": "FailJobSet", "onJobFailureReasons": ["PodFailurePolicy"]}
+    assert whole["spec"]["failurePolicy"]["rules"] == [rule]
     assert job["podFailurePolicy"]["rules"][0]["onExitCodes"]["values"] == [1, 2]

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from launch import sweep
-from launch.sweeps import execute
+from launch.sweeps import execute, slurm
 
 FILE = """
 def get_sweep():
@@ -35,6 +35,14 @@ def test_a_dry_run_lists_and_starts_nothing(words, tmp_path, capsys):
     assert "2 rows x 1 seeds = 2 results of 2 trainings" in said
     assert "quickstart_steps=5_warmup=1_lr=0.5_seed=0\n    jamflow train --config quickstart --config.steps=5" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_says_what_slurm_would_be_asked(words, capsys, monkeypatch):
+    checked = []
+    monkeypatch.setattr(slurm, "check", lambda *asked: checked.append(asked))
+    assert sweep.main([*words, "--dry-run", "--launcher", "slurm", "--parallel", "8", "--slurm", "time=240"]) == 0
+    assert "  one array of 2 SLURM jobs, 8 at a time, time=240\n" in capsys.readouterr().out
+    assert checked == [(8, {"time": "240"})]
 
 
 def test_run_again_and_status(words, tmp_path, capsys):

@@ -1,9 +1,14 @@
 """`jamflow train`: what is wrong with the start of a run leaves no directory behind; what it starts from is said and goes along."""
 import dataclasses
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+import soundfile
 from flax import linen as nn
 
 from data_pipelines.prepare.build import Example, build
@@ -12,6 +17,7 @@ from jamflow_jax.motion import space
 from jamflow_jax.train import stages
 from launch import train
 
+JAMFLOW = (sys.executable, "-m", "launch.cli")
 CONFIG = """
 from ml_collections import ConfigDict
 
@@ -47,9 +53,9 @@ def test_a_wrong_start_leaves_nothing(words, tmp_path, capsys, monkeypatch, fiel
     assert not (tmp_path / "run").exists()
 
 
-def test_a_workdir_is_a_directory(words, capsys):
-    assert train.main([*words, "--workdir", "gs://bucket/run"]) == 2
-    assert "--workdir gs://bucket/run: a run needs a directory" in capsys.readouterr().err
+def test_a_workdir_is_a_directory_or_googles(words, capsys):
+    assert train.main([*words, "--workdir", "s3://bucket/run"]) == 2
+    assert "error: s3://bucket/run: runs and models live in directories and at gs://BUCKET" in capsys.readouterr().err
 
 
 def test_a_start_is_told_and_its_licence_and_vocoder_go_along(words, tmp_path, capsys, monkeypatch):
@@ -88,3 +94,37 @@ def test_a_start_is_told_and_its_licence_and_vocoder_go_along(words, tmp_path, c
     monkeypatch.setattr(loop, "run", lambda *_: loop.Outcome(0, interrupted=True))  # resumed: the licence is still said and kept
     assert train.main([*words, "--workdir", str(run), f"--config.init.audio={source}"]) == 0
     assert str(origin) in capsys.readouterr().out and origins.read(run) == (origin,)
+
+
+@pytest.mark.slow
+def test_at_an_address_from_the_first_step_to_samples(words, store, tmp_path):
+    """The commands themselves: trained at gs://, killed, trained to the end, evaluated and sampled from, with data there too."""
+    def jamflow(*words, code=0):
+        done = subprocess.run([*JAMFLOW, *map(str, words)], env=store.env, capture_output=True, text=True, timeout=900)
+        assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout
+
+    folder = Path(words[2].partition("=")[2])
+    for path in filter(Path.is_file, folder.rglob("*")):
+        store.put(f"bucket/set/{path.relative_to(folder)}", path.read_bytes())
+    train = ["train", *words[:2], "--config.data.path=gs://bucket/set", "--config.steps=12", "--config.checkpoint.every=2",
+             "--config.log_every=1", "--config.checkpoint.export=true", "--workdir"]  # fmt: skip
+    process = subprocess.Popen([*JAMFLOW, *train, "gs://bucket/cli"], env=store.env, stdout=subprocess.DEVNULL)
+    while "bucket/cli/checkpoints/4/commit_success.txt" not in store.objects:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill(), process.wait()
+    assert "resuming at step" in jamflow(*train, "gs://bucket/cli")
+    jamflow(*train, tmp_path / "run")
+    assert store.objects["bucket/cli/metrics.jsonl"] == (tmp_path / "run" / "metrics.jsonl").read_bytes()
+
+    soundfile.write(tmp_path / "voice.wav", np.random.default_rng(0).normal(0, 0.1, 24_000), 24_000)
+    for model in ("gs://bucket/cli/best", tmp_path / "run" / "best"):
+        out = tmp_path / Path(model).parent.name
+        jamflow("sample", "--model", model, "--audio", tmp_path / "voice.wav", "--steps", 2, "--files", "npz",
+                "--out", out / "samples")  # fmt: skip
+        jamflow("evaluate", "--model", model, "--data", folder, "--split", "train", "--task", "audio-to-motion", "--steps", 2,
+                "--shown", 0, "--out", out / "evaluation")  # fmt: skip
+    here, there = (np.load(tmp_path / name / "samples" / "sample.npz")["motion"] for name in ("run", "cli"))
+    assert np.array_equal(here, there)
+    assert [path.name for path in (tmp_path / "cli" / "evaluation").glob("*.json")] == ["audio-to-motion-train.json"]

@@ -31,12 +31,56 @@ def test_a_process_alone_opens_nothing(monkeypatch):
     assert not processes.several()
 
 
-def test_settings_come_before_the_cluster(monkeypatch):
-    assert place(monkeypatch, **SLURM) == ("node003:61447", 2, 1, [0])
-    assert place(monkeypatch, **SLURM, **EXPLICIT) == ("host:9", 4, 3, None)
-    assert place(monkeypatch, **SLURM, JAX_COORDINATOR_ADDRESS="host:9") == ("host:9", 2, 1, [0])
-    assert place(monkeypatch, **SLURM, JAX_NUM_PROCESSES="1") is None  # alone inside a job
+# What each kind of cluster tells its processes, as jax reads it (jax/_src/clusters); METADATA is what a TPU VM's server says.
+OPEN_MPI = {"OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://10.96.0.1,10.148.0.1:34911", "OMPI_COMM_WORLD_SIZE": "4",
+            "OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_LOCAL_RANK": "1"}  # fmt: skip
+GKE = {"TPU_SKIP_MDS_QUERY": "true", "TPU_WORKER_HOSTNAMES": "run-0.run,run-1.run", "TPU_WORKER_ID": "1"}
+SLICES = {**GKE, "MEGASCALE_COORDINATOR_ADDRESS": "run-train-0-0.run:8080", "MEGASCALE_NUM_SLICES": "2", "MEGASCALE_SLICE_ID": "1"}
+METADATA = {"agent-worker-number": "1", "worker-network-endpoints": "a:b:10.0.0.2,a:c:10.0.0.3", "tpu-env": "TYPE: 'v5p-16'"}
+CLUSTERS = {  # the variables; whether it is a TPU VM; what a process finds
+    "Open MPI": (OPEN_MPI, False, ("10.96.0.1:62624", 4, 2, [1])),
+    "TPU VM": ({}, True, ("10.0.0.2:8482", 2, 1, None)),
+    "GKE": (GKE, True, ("run-0.run:8482", 2, 1, None)),
+    "GKE, slices": (SLICES, True, ("run-train-0-0.run:8482", 4, 3, None)),
+    "SLURM": (SLURM, False, ("node003:61447", 2, 1, [0])),
+}
+
+
+@pytest.fixture(params=CLUSTERS)
+def cluster(request, monkeypatch):
+    """The environment of a process in such a cluster, and what it should find."""
+    from jax._src.clusters import cloud_tpu_cluster, cluster
+
+    variables, tpu, found = CLUSTERS[request.param]
+    for name in {**OPEN_MPI, **SLICES, **SLURM}:
+        monkeypatch.delenv(name, raising=False)
+    for module in (cluster, cloud_tpu_cluster):
+        monkeypatch.setattr(module, "running_in_cloud_tpu_vm", tpu)
+    monkeypatch.setattr(cloud_tpu_cluster, "get_metadata", lambda key: (METADATA[key], 200))
+    monkeypatch.setattr(socket, "gethostbyname", lambda name: "10.0.0.1")
+    return variables, found
+
+
+def test_a_cluster_is_found_and_settings_come_before_it(cluster, monkeypatch):
+    variables, found = cluster
+    assert place(monkeypatch, **variables) == found
+    assert place(monkeypatch, **variables, JAX_COORDINATOR_ADDRESS="host:9") == ("host:9", *found[1:])
+    assert place(monkeypatch, **variables, **EXPLICIT) == ("host:9", 4, 3, None)
+    assert place(monkeypatch, **variables, JAX_NUM_PROCESSES="1") is None  # alone inside a job
+
+
+def test_a_slurm_step_of_one_is_alone(monkeypatch):
     assert place(monkeypatch, **{**SLURM, "SLURM_NTASKS": "1", "SLURM_PROCID": "0"}) is None
+
+
+def test_a_tpu_of_one_host_is_alone(monkeypatch):
+    from jax._src.clusters import cloud_tpu_cluster, cluster
+
+    for module in (cluster, cloud_tpu_cluster):
+        monkeypatch.setattr(module, "running_in_cloud_tpu_vm", True)
+    monkeypatch.setattr(cloud_tpu_cluster, "get_metadata", lambda key: ("", 200))
+    monkeypatch.setattr(socket, "gethostbyname", lambda name: "10.0.0.1")
+    assert place(monkeypatch, TPU_SKIP_MDS_QUERY="1", TPU_WORKER_HOSTNAMES="localhost", TPU_WORKER_ID="0") is None
 
 
 @pytest.mark.parametrize("change, words", [

@@ -1,8 +1,10 @@
 """The loop: a run that was stopped, killed or damaged gives the same bytes as one that was not."""
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.processes import apart
+from jamflow_jax import storage
 from jamflow_jax.errors import ConfigError, InputError
 from jamflow_jax.parallel.mesh import make_mesh
 from jamflow_jax.train import events, loop, metrics
@@ -36,7 +40,7 @@ def run(source, batch, live):
     def call(config, workdir, before=lambda step: None, fingerprint="f", **options):
         said = []
         data = loop.Data(source(before), lambda: [batch(1000)], live, fingerprint)
-        Path(workdir).mkdir(exist_ok=True)
+        storage.make(workdir)
         mesh = make_mesh(devices=jax.devices()[:1])
         return loop.run(config, data, mesh, workdir, say=said.append, **options), said
 
@@ -57,7 +61,7 @@ def whole(run, tiny, whole_folder):
 
 
 def curve(workdir):
-    return (Path(workdir) / "metrics.jsonl").read_text()
+    return storage.read(storage.at(workdir) / "metrics.jsonl").decode()
 
 
 def test_what_a_run_leaves(whole):
@@ -191,21 +195,84 @@ sys.modules["fakes"] = fakes
 spec.loader.exec_module(fakes)
 import jax
 from jamflow_jax.config import build
+from jamflow_jax.parallel import processes
 from jamflow_jax.parallel.mesh import make_mesh
 from jamflow_jax.train import loop
 from jamflow_jax.train.config import RunConfig
-before = lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == int(sys.argv[3]) else None
-data = loop.Data(fakes.FakeSource(before), lambda: [fakes.make_batch(1000)], fakes.LIVE, "f")
+processes.start_processes(120, 30)
+one, all = jax.process_index(), jax.process_count()
+mine = lambda batch: {name: rows[one * len(rows) // all : (one + 1) * len(rows) // all] for name, rows in batch.items()}
+before = lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == int(sys.argv[3]) and one == all - 1 else None
+class Source(fakes.FakeSource):
+    def iterate(self, start, stop=None):
+        return map(mine, super().iterate(start, stop))
+data = loop.Data(Source(before), lambda: [mine(fakes.make_batch(1000))], fakes.LIVE, "f")
 loop.run(build(RunConfig, fakes.TINY), data, make_mesh(), sys.argv[2])
 """
 
 
-def test_sigkill(run, tiny, whole, tmp_path):
-    """A real kill at step 7 of another process; the run is finished in this one."""
-    words = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent / "conftest.py"), str(tmp_path), "7"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+def words(workdir, step):
+    """A run in another process, or in several, of which the last is killed, really, when it asks for the batch of a step."""
+    return [sys.executable, "-c", SCRIPT, str(Path(__file__).parent / "conftest.py"), str(workdir), str(step)]
+
+
+def killed(workdir, step):
+    """Runs `words` until the kill."""
+    done = subprocess.run(words(workdir, step), capture_output=True, text=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert "warn" not in (done.stdout + done.stderr).lower()
+
+
+def test_sigkill(run, tiny, whole, tmp_path):
+    """It is finished in this process."""
+    killed(tmp_path, 7)
     outcome, said = run(tiny(), tmp_path)
     assert curve(tmp_path) == curve(whole)
     assert all("nan" not in line for line in curve(tmp_path).splitlines()) and json.loads(curve(tmp_path).splitlines()[0])
+
+
+def test_one_of_two_processes_is_killed_and_one_alone_goes_on(run, tiny, whole, tmp_path):
+    """Joined by gloo as on a cluster: the one that is left names the other; what both saved is read by one, on another mesh."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        joined = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free.getsockname()[1]}", "JAX_NUM_PROCESSES": "2"}
+    pair = [subprocess.Popen(words(tmp_path, 8), env={**os.environ, **joined, "JAX_PROCESS_ID": str(number)},
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for number in range(2)]  # fmt: skip
+    errors = [process.communicate(timeout=500)[1] for process in pair]
+    assert [process.returncode for process in pair] == [1, -signal.SIGKILL], errors[0][-2000:]
+    assert re.search("^error: process 1 on .* is gone; the same command goes on from the last checkpoint$", errors[0], re.M)
+    assert steps(tmp_path / "checkpoints")[-1] in (3, 6)  # the save of step 6 may have been cut short
+    outcome, said = run(tiny(), tmp_path)
+    assert outcome.step == 12 and any("resuming at step" in line for line in said)
+    assert apart(curve(tmp_path), curve(whole)) < 1e-5
+
+
+def test_at_an_address(run, tiny, whole, store):
+    """Killed, resumed, damaged and refused at gs://: each as in a directory."""
+    killed("gs://bucket/run", 7)
+    held = [json.loads(line)["step"] for line in curve("gs://bucket/run").splitlines()]
+    checkpoints = "gs://bucket/run/checkpoints"
+    assert steps(checkpoints) in ([3, 6], [3]) and held in ([5, 6], [5], [])  # the save of step 6 may have been cut short
+    outcome, said = run(tiny(), storage.at("gs://bucket/run"))  # as the command gives it
+    assert any("resuming at step" in line for line in said)
+    assert outcome.step == 12 and curve("gs://bucket/run") == curve(whole) and steps(checkpoints) == [9, 12]
+    assert any("/tb/" in name for name in store.objects) and events.read("gs://bucket/run")[-1]["step"] == 12
+
+    store.refuse = {"GET"}
+    with pytest.raises(InputError, match="now"):
+        run(tiny(), "gs://bucket/run")
+    store.refuse = set()
+    assert steps(checkpoints) == [9, 12]  # nothing was moved
+
+    arrays = [name for name in store.objects if name.startswith("bucket/run/checkpoints/12/params/") and "/d/" in name]
+    largest = max(arrays, key=lambda name: len(store.objects[name]))
+    data = bytearray(store.objects[largest])
+    data[len(data) // 2] ^= 0xFF
+    store.objects[largest] = bytes(data)
+    outcome, said = run(tiny(), "gs://bucket/run")
+    assert any("12 is damaged" in line and "moved to gs://bucket/run/damaged" in line for line in said)
+    assert outcome.step == 12 and curve("gs://bucket/run") == curve(whole)
+    assert storage.exists(storage.at("gs://bucket/run/damaged/12"))
+
+    del store.objects["bucket/run/checkpoints/12/commit_success.txt"]
+    assert steps(checkpoints) == [9]  # one that is not complete is none

@@ -54,6 +54,13 @@ def test_a_job_that_is_taken_away_saves_and_is_queued_again(sweep, jamflow, tmp_
     assert states.status(tmp_path, run).state == "submitted" and states.status(tmp_path, run).job == "77_0"
 
 
+def test_parameters_are_checked_where_there_is_no_slurm(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    slurm.check(8, {"partition": "gpu", "time": "240"})
+    with pytest.raises(ConfigError, match="--slurm: Unknown argument 'tiem'"):
+        slurm.check(8, {"tiem": "240"})
+
+
 def test_no_slurm_and_unknown_parameters(sweep, cluster, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="--slurm"):
         slurm.submit(plan(sweep), tmp_path / "out", 1, {"partitoin": "gpu"})
