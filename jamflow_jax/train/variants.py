@@ -11,7 +11,7 @@ from jamflow_jax.train.config import RunConfig
 
 REMATS = ("none", "dots", "attention", "full")  # from most memory to least
 FACTORS = (0.5, 1, 2, 4)  # of the configured clips a step
-PARTS = (1, 2, 4, 8)  # microbatches
+PARTS = (1, 2, 4, 8, 16, 32)  # microbatches
 MARGIN = 0.05
 
 
@@ -51,10 +51,9 @@ def configured(config: RunConfig, examples: int) -> Variant:
 
 
 def around(examples: int, shards: int) -> list[Variant]:
-    """All variants near a batch of `examples` that `shards` devices can share evenly."""
-    sizes = {int(examples * factor) // shards * shards for factor in FACTORS} - {0}
-    return [Variant(size, parts, remat) for size in sorted(sizes) for parts in PARTS if size % (shards * parts) == 0
-            for remat in REMATS]  # fmt: skip
+    """All variants near a batch of `examples`, rounded down to what `shards` devices share evenly in every microbatch."""
+    sizes = {(int(examples * factor) // (shards * parts) * shards * parts, parts) for factor in FACTORS for parts in PARTS}
+    return [Variant(size, parts, remat) for size, parts in sorted(sizes) if size for remat in REMATS]
 
 
 def ranked(estimates: Iterable[Estimate], memory: float) -> list[Estimate]:
