@@ -3,8 +3,8 @@
     jamflow plan --config configs/base.py --topology v5e:4x4        also v5p:4x4x4, v6e:16x16, h200x8; --slices 2
 
 For a TPU the real train step is compiled, on this machine, by the TPU's own compiler (libtpu: pip install 'jamflow-jax[plan]').
-GPU topologies are by formula alone, and say so. Without a data set the batch is one bucket of clips of --seconds. --tries 3 looks
-for a better remat or accumulation as well, a compilation each.
+GPU topologies are by formula alone, and say so. Without a data set the batch is one bucket of clips of --seconds. Clips a step,
+microbatches and remat that would do better are looked for by formula, and compiled where --tries allows.
 """
 import argparse
 import dataclasses
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from launch.exits import CLEAN, NOTHING_USABLE, Parser, one_line_errors
 
-ORDER = ("none", "dots", "attention", "full")  # remat, from most memory to least
 GIB = 2**30
+DOUBT = 1.05  # a formula's bytes may be so much too few
 
 
 @one_line_errors
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
 
     place = topology.parse(options.topology, options.slices)
     config = run_config.load(options.config, [*overrides, f"--config.mesh.slices={options.slices}"])
-    tries = options.tries or (1 if place.is_tpu else 3)
+    tries = options.tries or (1 if place.is_tpu else 2)
     found = plan(config, place, options.seconds, tries, _say)
     if options.json:
         Path(options.json).write_text(json.dumps({"config": options.config, **found}, indent=1) + "\n", encoding="utf-8")
@@ -38,60 +38,80 @@ def main(argv: list[str]) -> int:
 
 
 def plan(config, place, seconds: float, tries: int, say) -> dict:
-    """Plans `config` on the topology `place`, and variants of it until `tries` have been tried; says and returns the best.
+    """Plans `config` on the topology `place` and the best variants of it, `tries` in all; says and returns the best that fits.
 
-    Lighter remat is tried where the run as configured fits, more microbatches and heavier remat where it does not.
+    All variants are ranked by formula, corrected by the compiled programs there are; the best is compiled, and so on.
     """
+    from jamflow_jax.parallel.mesh import batch_shards
+    from jamflow_jax.train import variants
+
     say(f"{place.name}{f' x {place.slices} slices' if place.slices > 1 else ''}: {place.devices} x {place.chip.name}, "
         f"{place.chip.memory / GIB:.0f} GiB and {place.chip.flops / 1e12:.0f} TFLOP/s each"
         f"{'' if place.is_tpu else '; BY FORMULA: nothing is compiled for GPUs here'}")  # fmt: skip
-    tried = []
-    for _ in range(max(1, tries)):
+    mesh = _mesh(config, place)
+    frames, examples = _batch(config, seconds, batch_shards(mesh) * config.optim.accumulate)
+    near, tried, chosen = variants.around(examples, batch_shards(mesh)), {}, variants.configured(config, examples)
+    while True:
         if place.is_tpu:
-            say(f"compiling for remat {config.model.motion.remat}, accumulate {config.optim.accumulate} (minutes, one core)")
-        tried.append(_one(config, place, seconds))
-        row = tried[-1]
+            say(f"compiling: {_words(chosen)} (minutes)")
+        tried[chosen] = row = _one(chosen.of(config), place, mesh, chosen.examples, frames)
         took = f", compiled in {row['compile_seconds']:.0f} s" if place.is_tpu else ""
-        say(f"tried remat {row['remat']}, accumulate {row['accumulate']}: {row['bytes']['total'] / GIB:.1f} GiB, "
-            f"{'fits' if row['fits'] else 'does NOT fit'}, at best {row['seconds']['fastest']:.3f} s a step{took}")  # fmt: skip
-        config = _next(config, tried)
-        if config is None:
+        say(f"tried {_words(chosen)}: {row['bytes']['total'] / GIB:.1f} GiB, {'fits' if row['fits'] else 'does NOT fit'}, "
+            f"{row['seconds']['fastest']:.3f} to {row['seconds']['slowest']:.3f} s a step{took}")  # fmt: skip
+        order = variants.ranked([_estimate(config, place, mesh, v, frames, tried) for v in {*near, *tried}], place.chip.memory)
+        if len(tried) >= tries or not order or order[0].variant in tried:
             break
-    fitting = [row for row in tried if row["fits"]]
-    best = min(fitting, key=lambda row: row["seconds"]["fastest"]) if fitting else min(tried, key=lambda row: row["bytes"]["total"])
-    for line in report(best, place):
+        chosen = order[0].variant
+    fitting = [e.variant for e in order if e.variant in tried and tried[e.variant]["fits"]]
+    best = fitting[0] if fitting else min(tried, key=lambda variant: tried[variant]["bytes"]["total"])
+    for line in report(tried[best], place):
         say(line)
-    return {**best, "tried": [{name: row[name] for name in ("remat", "accumulate", "fits")} for row in tried]}
+    better = order[0] if order and order[0].variant not in tried else None
+    if better:
+        rate = tried[best]["examples"] * frames / tried[best]["seconds"]["slowest"]
+        say(f"not tried, by formula better: {_words(better.variant)}: {better.bytes / GIB:.1f} GiB, "
+            f"{better.speed / rate:.2f} times the frames a second; --tries {len(tried) + 1} tries it")  # fmt: skip
+    say(f"as flags: {best.flags(frames)}")
+    short = [{**dataclasses.asdict(v), "fits": row["fits"], "bytes": row["bytes"]["total"]} for v, row in tried.items()]
+    return {**tried[best], "tried": short, "better_by_formula": better and dataclasses.asdict(better)}
 
 
-def _one(config, place, seconds: float) -> dict:
-    """One variant as plain numbers."""
-    import jax
+def _words(variant) -> str:
+    return f"{variant.examples:,} clips, remat {variant.remat}, accumulate {variant.accumulate}"
+
+
+def _mesh(config, place):
+    """The run's mesh over the place's devices, abstract where they are GPUs."""
     from jax.sharding import AbstractMesh, AxisType
 
     from jamflow_jax.parallel import topology
-    from jamflow_jax.parallel.collectives import collectives
-    from jamflow_jax.parallel.mesh import AXES, axis_sizes, batch_shards, make_mesh
-    from jamflow_jax.train import ahead, flops, roofline
-    from jamflow_jax.train.state import streams
+    from jamflow_jax.parallel.mesh import AXES, axis_sizes, make_mesh
 
     sizes = dataclasses.asdict(config.mesh)
     if place.is_tpu:
-        mesh = make_mesh(**sizes, devices=topology.describe(place))
-    else:
-        shape = axis_sizes(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, config.mesh.sequence, place.devices)
-        mesh = AbstractMesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
-    frames, examples = _batch(config, seconds, batch_shards(mesh) * config.optim.accumulate)
+        return make_mesh(**sizes, devices=topology.describe(place))
+    shape = axis_sizes(config.mesh.data, config.mesh.fsdp, config.mesh.tensor, config.mesh.sequence, place.devices)
+    return AbstractMesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _one(config, place, mesh, examples: int, frames: int) -> dict:
+    """One variant as plain numbers."""
+    import jax
+
+    from jamflow_jax.parallel.collectives import collectives
+    from jamflow_jax.train import ahead, flops, roofline
+    from jamflow_jax.train.state import streams
+
     state, batch = ahead.abstract_state(config, mesh), ahead.abstract_batch(config, examples, frames, mesh)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     about = config, dict(mesh.shape), examples, frames, parameters
+    traffic, took = roofline.collectives_by_formula(*about), None
     if place.is_tpu:
         program = ahead.compile_step(config, mesh, examples, frames)
-        kinds = {**program.arguments, "temporary": program.temporary, "program": program.code}
-        traffic, took = collectives(program.text), program.seconds
+        kinds, took = {**program.arguments, "temporary": program.temporary, "program": program.code}, program.seconds
+        traffic = collectives(program.text) if program.text else traffic
     else:
         kinds = {**ahead.arguments(state, batch), "temporary": roofline.temporaries_by_formula(*about)}
-        traffic, took = roofline.collectives_by_formula(*about), None
     kinds["total"] = sum(kinds.values())
     times = roofline.roofline(config, place.chip, dict(mesh.shape), examples, frames, parameters, traffic)
     work = flops.step_flops(config, [frames] * examples, streams(config))
@@ -104,6 +124,27 @@ def _one(config, place, seconds: float) -> dict:
         "seconds": {**dataclasses.asdict(times), "fastest": times.fastest, "slowest": times.slowest}, "mfu": share,
         "compile_seconds": took,
     }  # fmt: skip
+
+
+def _estimate(config, place, mesh, variant, frames: int, tried: dict):
+    """A variant by formula, its bytes in the measure of those that were compiled: of the same remat, else of the last one."""
+    from jamflow_jax.train import roofline, variants
+
+    config, shape, last = variant.of(config), dict(mesh.shape), list(tried.values())[-1]
+    times = roofline.roofline(
+        config, place.chip, shape, variant.examples, frames, last["parameters"],
+        roofline.collectives_by_formula(config, shape, variant.examples, frames, last["parameters"]))
+    speed = variant.examples * frames / times.slowest
+    if variant in tried:
+        return variants.Estimate(variant, tried[variant]["bytes"]["total"], speed)
+
+    def formula(config, examples):
+        return roofline.temporaries_by_formula(config, shape, examples, frames, last["parameters"])
+
+    like, row = next(((v, row) for v, row in reversed(tried.items()) if v.remat == variant.remat), list(tried.items())[-1])
+    measure = row["bytes"]["temporary"] / formula(like.of(config), like.examples)
+    held = row["bytes"]["total"] - row["bytes"]["temporary"] + row["bytes"]["batch"] * (variant.examples / like.examples - 1)
+    return variants.Estimate(variant, DOUBT * (held + measure * formula(config, variant.examples)), speed)
 
 
 def _batch(config, seconds: float, multiple: int) -> tuple[int, int]:
@@ -121,35 +162,13 @@ def _batch(config, seconds: float, multiple: int) -> tuple[int, int]:
     return frames, batch_size(frames, config.data.batch_frames, config.data.max_batch, multiple)
 
 
-def _next(config, tried: list[dict]):
-    """The variant to try after these; None: enough is known."""
-    last, seen = tried[-1], {(row["remat"], row["accumulate"]) for row in tried}
-    remat, accumulate = last["remat"], last["accumulate"]
-    if last["fits"]:
-        if remat == ORDER[0] or any(not row["fits"] for row in tried):
-            return None
-        remat = ORDER[ORDER.index(remat) - 1]
-    elif any(row["fits"] for row in tried):
-        return None
-    elif remat != "full":
-        remat = "full"
-    elif last["examples"] % (2 * accumulate * last["mesh"]["data"] * last["mesh"]["fsdp"]) == 0:
-        accumulate *= 2
-    else:
-        return None
-    if (remat, accumulate) in seen:
-        return None
-    both = {stream: dataclasses.replace(getattr(config.model, stream), remat=remat) for stream in ("audio", "motion")}
-    model, optim = dataclasses.replace(config.model, **both), dataclasses.replace(config.optim, accumulate=accumulate)
-    return dataclasses.replace(config, model=model, optim=optim)
-
-
 def report(row: dict, place) -> list[str]:
     """The best variant in lines."""
     bytes_, times = row["bytes"], row["seconds"]
     shape = ", ".join(f"{axis} {size}" for axis, size in row["mesh"].items())
     lines = [
-        f"best: remat {row['remat']}, accumulate {row['accumulate']}: {'FITS' if row['fits'] else 'DOES NOT FIT'}",
+        f"best: {row['examples']:,} clips, remat {row['remat']}, accumulate {row['accumulate']}: "
+        f"{'FITS' if row['fits'] else 'DOES NOT FIT'}",
         f"  mesh           {shape}",
         f"  batch          {row['examples']:,} clips x {row['frames']:,} mel frames, "
         f"{row['examples'] * row['frames'] / row['devices']:,.0f} frames a device",
@@ -177,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--slices", type=int, default=1, metavar="N", help="TPU slices joined by the data-centre network (1)")
     parser.add_argument("--seconds", type=float, default=10, metavar="S", help="length of a clip, without a data set (10)")
     parser.add_argument("--tries", type=int, metavar="N",
-                        help="variants of remat and accumulation, at most (1 for a TPU, where each is a compilation; 3 by formula)")
+                        help="variants at most, the run as configured first (1 for a TPU, where each is compiled; 2 by formula)")
     parser.add_argument("--json", metavar="FILE", help="the numbers, for a program to read")
     parser.add_argument("--config.FIELD", metavar="VALUE", dest="_", help="any field of the config (docs/configuration.md)")
     return parser

@@ -1,6 +1,7 @@
 """The real train step, compiled for devices that may not be there: shapes and shardings in, program and memory out."""
 import dataclasses
 import math
+import re
 import time
 
 import jax
@@ -13,12 +14,17 @@ from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.state import TrainState, layout, streams
 from jamflow_jax.train.step import make_train_step
 
+# Of the TPU's compiler: KiB of on-chip memory that one operation may take for its tiles (its own default is 16 MiB and more). Every
+# tile is written out instruction by instruction, which is nearly all of the compiler's work, and an eighth of the memory makes a
+# sixth of the work. What a plan reads, arrays in the chip's memory and collectives, stays: docs/scale.md compares the two.
+SMALL_TILES = {"xla_tpu_scoped_vmem_limit_kib": "2048"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     """A program, what a device must hold for it, and how long it took."""
 
-    text: str  # of the device's own program
+    text: str  # of the device's own program; empty where it does not fit
     arguments: dict[str, int]  # bytes a device: params, ema, optimizer, batch
     temporary: int  # bytes a device
     code: int
@@ -45,16 +51,33 @@ def abstract_batch(config: RunConfig, examples: int, frames: int, mesh: Mesh) ->
 
 
 def compile_step(config: RunConfig, mesh: Mesh, examples: int, frames: int) -> Compiled:
-    """Traces, lowers and compiles the train step of a batch of `examples` x `frames` mel frames for the mesh's devices."""
+    """Traces, lowers and compiles the train step of a batch of `examples` x `frames` mel frames for the mesh's devices.
+
+    For a TPU with SMALL_TILES: the program is for reading, not for running.
+    """
+    options = SMALL_TILES if mesh.devices.flat[0].platform == "tpu" else None
     began = time.perf_counter()
     state, batch = abstract_state(config, mesh), abstract_batch(config, examples, frames, mesh)
     with jax.set_mesh(mesh):
         step = make_train_step(config, mesh, np.ones(config.model.motion.mouth_dim, bool))
-        program = step.lower(state, batch, streams(config)).compile()
+        lowered = step.lower(state, batch, streams(config))
+        try:
+            program = lowered.compile(options)
+        except jax.errors.JaxRuntimeError as error:  # the compiler gives up on what does not fit, and says how much it would take
+            held = arguments(state, batch)
+            return Compiled("", held, _used(error) - sum(held.values()), 0, time.perf_counter() - began)
     memory = program.memory_analysis()
     return Compiled(
         program.as_text(), arguments(state, batch), memory.temp_size_in_bytes, memory.generated_code_size_in_bytes,
         time.perf_counter() - began)
+
+
+def _used(error: Exception) -> int:
+    """Bytes of memory that the TPU's compiler says a program would take; raises the error again if it is about something else."""
+    found = re.search(r"in memory space hbm\. Used ([\d.]+)([KMGT]?) of", str(error))
+    if not found:
+        raise error
+    return int(float(found.group(1)) * 1024 ** " KMGT".index(found.group(2) or " "))
 
 
 def abstract_state(config: RunConfig, mesh: Mesh) -> TrainState:

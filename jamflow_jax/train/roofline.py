@@ -65,9 +65,10 @@ def roofline(
     pairs = attention / (4 * inner) * config.model.audio.heads
     moved = passes * (12 * pairs + _activations(config, frames))
     state = parameters / cut * 4 * 9  # parameter, gradient, two moments, average: read; all but the gradient written
-    weights = 2 * passes * parameters / mesh["tensor"]  # bf16, gathered, in every pass
+    parts = config.optim.accumulate
+    weights = 2 * passes * parameters / mesh["tensor"] * parts  # bf16, gathered, in every pass
     links = sum(c.traffic / _bandwidth(chip, c.group) for c in traffic)
-    across = 2 * 2 * parameters / cut * (slices - 1) / slices
+    across = parts * 2 * 2 * parameters / cut * (slices - 1) / slices
     return Roofline(
         examples * work / devices / chip.flops,
         (examples * moved / devices + state + weights) / chip.memory_bandwidth,
@@ -80,15 +81,16 @@ def collectives_by_formula(
     config: RunConfig, mesh: Mapping[str, int], examples: int, frames: int, parameters: int
 ) -> list[Collective]:
     """What the rules ask for, where no program can be compiled: parameters gathered over fsdp forward and backward, gradients
-    summed and cut over it, then summed over data; over tensor two sums of a layer's activations, forward, again in remat, and
-    backward. Everything in bf16."""
+    summed and cut over it, then summed over data, all of that for every microbatch; over tensor two sums of a layer's activations,
+    forward, again in remat, and backward. Everything in bf16."""
     data, fsdp, tensor, sequence = (mesh[axis] for axis in ("data", "fsdp", "tensor", "sequence"))
     depth, of = config.model.motion.depth, len(streams(config))
-    whole, found = 2 * parameters // tensor, []
+    parts, found = config.optim.accumulate, []
+    whole, times = parts * 2 * parameters // tensor, parts * depth * of
     if fsdp > 1:
-        found += [Collective("all-gather", fsdp, 2 * depth * of, 2 * whole), Collective("reduce-scatter", fsdp, depth * of, whole)]
+        found += [Collective("all-gather", fsdp, 2 * times, 2 * whole), Collective("reduce-scatter", fsdp, times, whole)]
     if data * sequence > 1:
-        found.append(Collective("all-reduce", data * sequence, depth * of, whole // fsdp))
+        found.append(Collective("all-reduce", data * sequence, times, whole // fsdp))
     local = examples / (data * fsdp)
     tokens = (frames + motion_frames(frames) if of == 2 else motion_frames(frames)) / sequence
     width = config.model.motion.width

@@ -5,9 +5,12 @@ import os
 import subprocess
 import sys
 
+import jax
 import pytest
+from jax.sharding import AbstractMesh, AxisType
 
-from launch import plan
+from jamflow_jax.parallel.mesh import AXES
+from launch import plan, run_config
 
 
 def test_a_gpu_plan_is_by_formula_and_says_so(tmp_path, capsys, monkeypatch):
@@ -19,18 +22,50 @@ def test_a_gpu_plan_is_by_formula_and_says_so(tmp_path, capsys, monkeypatch):
     state = sum(found["bytes"][name] for name in ("params", "ema", "optimizer"))
     assert state == pytest.approx(16 * found["parameters"] / 8, rel=0.01)
     assert 0.1 < found["mfu"]["slowest"] <= found["mfu"]["fastest"] < 1
+    assert len(found["tried"]) == 2 and found["tried"][0]["remat"] == "full" and found["better_by_formula"] is None
 
 
-def test_what_does_not_fit_is_cut_finer_and_the_exit_code_says_so(capsys, monkeypatch):
+def test_what_does_not_fit_is_cut_finer_and_the_exit_code_says_whether_that_helped(capsys, monkeypatch):
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    assert plan.main(["--config", "10b", "--topology", "h100x8", "--config.mesh.fsdp=8"]) == 1
-    assert "accumulate 2" in capsys.readouterr().out
+    assert plan.main(["--config", "10b", "--topology", "h100x8", "--config.mesh.fsdp=8"]) == 0
+    said = capsys.readouterr().out
+    assert "does NOT fit" in said and "accumulate 32: FITS" in said and "--config.optim.accumulate=32" in said
+    assert plan.main(["--config", "10b", "--topology", "h100x8", "--config.mesh.fsdp=1"]) == 1  # every device holds all of it
+    assert "accumulate 1: DOES NOT FIT" in capsys.readouterr().out
+
+
+def test_a_plan_of_a_tpu_tries_the_best_by_formula_in_the_measure_of_what_was_compiled(capsys, monkeypatch):
+    """With a compiler that finds twice the formula's temporaries: what fits by formula and not so is not proposed."""
+    from jamflow_jax.parallel import topology
+    from jamflow_jax.train import ahead, roofline
+
+    compiled = []
+
+    def compile_step(config, mesh, examples, frames):
+        state, batch = ahead.abstract_state(config, mesh), ahead.abstract_batch(config, examples, frames, mesh)
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+        compiled.append((examples, config.model.motion.remat))
+        temporary = 2 * roofline.temporaries_by_formula(config, dict(mesh.shape), examples, frames, parameters)
+        return ahead.Compiled("", ahead.arguments(state, batch), temporary, 0, 1.0)
+
+    monkeypatch.setattr(ahead, "compile_step", compile_step)
+    place = topology.parse("v5e:4x4")
+    monkeypatch.setattr(plan, "_mesh", lambda config, place: AbstractMesh((1, 16, 1, 1), AXES, axis_types=(AxisType.Auto,) * 4))
+    config, lines = run_config.load("base", []), []
+    once = plan.plan(config, place, 10, 1, lines.append)
+    assert len(compiled) == 1 and once["better_by_formula"] and any("--tries 2 tries it" in line for line in lines)
+    twice = plan.plan(config, place, 10, 2, lines.append)
+    assert compiled[2] == tuple(once["better_by_formula"]["variant"][name] for name in ("examples", "remat"))
+    assert twice["fits"] and twice["bytes"]["total"] < place.chip.memory
 
 
 @pytest.mark.parametrize("words, says", [
     (["--topology", "v5x:4x4"], "expected one like"),
     (["--topology", "h100x8", "--config.mesh.data=3"], "do not multiply to the 8"),
     (["--topology", "h100x8", "--seconds", "10000"], "a batch of bucket"),
+    (["--topology", "h100x8", "--slices", "7"], "GPUs have no slices"),
+    (["--topology", "h100x8", "--config.optim.lrr=1"], "lrr"),
+    (["--topology", "h100x8", "--nonsense"], "--nonsense"),
 ])  # fmt: skip
 def test_one_line_for_what_cannot_be(words, says, capsys, monkeypatch):
     monkeypatch.setattr(os, "environ", dict(os.environ))

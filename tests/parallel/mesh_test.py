@@ -1,4 +1,6 @@
 """Mesh shapes, and a batch put on it."""
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -18,6 +20,41 @@ def test_one_axis_takes_what_is_left():
 def test_sizes_that_do_not_fit(sizes):
     with pytest.raises(ConfigError, match=r"config\.mesh: data .* 1 devices"):
         make_mesh(*sizes, devices=jax.devices()[:1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """As much of a TPU, four to a slice, as a mesh asks for."""
+
+    id: int
+    slice_index: int
+    platform: str = "tpu"
+    device_kind: str = "simulated"
+    process_index: int = 0
+    core_on_chip: int = 0
+
+    @property
+    def coords(self):
+        return [self.id % 2, self.id % 4 // 2, 0]
+
+
+def test_slices_lie_along_data_and_no_other_axis_crosses_them():
+    chips = [Chip(i, i // 4) for i in range(8)]
+    mesh = make_mesh(data=4, fsdp=2, slices=2, devices=chips[::-1])
+    slices = np.vectorize(lambda chip: chip.slice_index)(mesh.devices)
+    assert dict(mesh.shape) == {"data": 4, "fsdp": 2, "tensor": 1, "sequence": 1}
+    assert slices[:2].max() == 0 and slices[2:].min() == 1
+    assert {chip.id for chip in mesh.devices.flat} == set(range(8))
+
+
+@pytest.mark.parametrize("sizes, says", [
+    ({"slices": 7, "data": -1, "fsdp": 1}, "slices is 7, but the devices come in 2 slices"),
+    ({"slices": 1, "data": -1, "fsdp": 1}, "slices is 1, but the devices come in 2 slices"),
+    ({"slices": 2, "data": 1, "fsdp": 8}, "data is 1: the 2 slices lie along it"),
+])  # fmt: skip
+def test_slices_there_are_not(sizes, says):
+    with pytest.raises(ConfigError, match=says):
+        make_mesh(**sizes, devices=[Chip(i, i // 4) for i in range(8)])
 
 
 def test_put_batch():

@@ -1,19 +1,24 @@
 """Golden layout of all parameters and activations on a mesh (abstract: no devices needed)."""
 import collections
+import re
 
 import jax
 import jax.extend
+import numpy as np
 from flax import linen as nn
 from jax.sharding import AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
+from jamflow_jax.config import build
 from jamflow_jax.model import AudioConfig, JamFlowConfig, MotionConfig, init
 from jamflow_jax.model.jamflow import AudioInputs, MotionInputs
 from jamflow_jax.parallel.mesh import AXES
 from jamflow_jax.parallel.rules import RULES, shardings
+from jamflow_jax.train import ahead
 from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.model_call import model_apply
 from jamflow_jax.train.state import layout
+from jamflow_jax.train.step import make_train_step
 
 MESH = AbstractMesh((2, 4, 2, 2), AXES, axis_types=(AxisType.Auto,) * 4)
 
@@ -77,6 +82,43 @@ def golden_text() -> str:
 def test_every_parameter_and_activation_lies_where_the_golden_file_says(golden):
     """After a change on purpose `python tests/parallel/rules_test.py > tests/golden/shardings.txt`; read the difference."""
     assert golden_text() == (golden / "shardings.txt").read_text()
+
+
+def lowered_constraints() -> dict[str, int]:
+    """How often the lowered train step of a tiny model asks for each layout, a loop's body once."""
+    trunk = {"width": 32, "depth": 2, "heads": 2, "head_dim": 16, "remat": "full"}
+    config = build(RunConfig, {"model": {"audio": {**trunk, "text_width": 16, "text_layers": 1},
+                                         "motion": {**trunk, "mouth_dim": 3, "rest_dim": 2}, "joint_layers": (0,)}})  # fmt: skip
+    state, batch = ahead.abstract_state(config, MESH), ahead.abstract_batch(config, 16, 240, MESH)
+    with jax.sharding.use_abstract_mesh(MESH):
+        step = make_train_step(config, MESH, np.ones(3, bool)).trace(state, batch, ("audio", "motion"))
+        text = step.lower(lowering_platforms=("cpu",)).as_text()
+    found = re.findall(r"sdy\.sharding_constraint \S+ <@\w+, \[(.*?)\]>", text)
+    assert len(found) == text.count("sharding_constraint")
+    return dict(collections.Counter(spec.replace('"', "").replace("data, fsdp", "examples") for spec in found))
+
+
+def test_the_lowered_step_asks_for_every_layout_so_often():
+    """Under a bare `with mesh:` flax's constraints vanish without a word, and a lost one is a slow or a wrong program elsewhere."""
+    found = lowered_constraints()
+    activations = {
+        "{examples}, {sequence}, {}": 18,  # hidden states
+        "{examples}, {sequence}, {tensor}": 18,  # hidden units
+        "{examples}, {sequence}, {tensor}, {}": 12,  # attention's output
+        "{}, {examples}, {sequence}, {tensor}, {}": 12,  # queries, keys and values together
+        "{examples}, {}, {tensor}, {}": 24,  # keys and values, whole on sequence
+        "{examples}, {}": 4,  # time
+    }
+    gradients = {  # as their parameters lie
+        "{fsdp}": 24, "{fsdp}, {}": 4, "{fsdp}, {tensor}": 12, "{fsdp}, {}, {tensor}, {}": 4, "{tensor}, {fsdp}": 10,
+        "{}, {fsdp}": 4, "{}, {}, {fsdp}": 6,
+    }  # fmt: skip
+    parameters = {  # whole on fsdp; and gradients of those that lie so
+        "{}": 46, "{}, {}": 10, "{}, {}, {}": 8, "{}, {tensor}": 22, "{tensor}": 30, "{tensor}, {}": 20, "{}, {}, {tensor}, {}": 8,
+    }  # fmt: skip
+    assert {kind: number for kind, number in found.items() if "examples" in kind} == activations
+    assert {kind: number for kind, number in found.items() if "fsdp" in kind} == gradients
+    assert {kind: number for kind, number in found.items() if "examples" not in kind and "fsdp" not in kind} == parameters
 
 
 def test_moments_and_averages_lie_like_their_parameters():
