@@ -90,18 +90,22 @@ class Block(nn.Module):
 
 
 class QKV(nn.Module):
-    """Queries, keys and values from one fused matrix [D, 3, H, K], optionally RMS-normalised per head (q and k)."""
+    """Queries, keys and values from one fused matrix [D, H, 3K], optionally RMS-normalised per head (q and k).
+
+    A head's three lie together, heads before them, so that the product is one of two plain matrices: cut over `tensor` it stays so,
+    and with the three in front XLA on CPU turned the kernel round in every layer and its gradient back, a sixteenth of the step.
+    """
 
     config: TrunkConfig
 
     @nn.compact
     def __call__(self, x_BTD):
         c = self.config
-        shape, axes = (c.width, 3, c.heads, c.head_dim), ("embed", None, "heads", "head")
+        shape, axes = (c.width, c.heads, 3 * c.head_dim), ("embed", "heads", "head")
         kernel = self.param("kernel", named(_qkv_init, *axes), shape)
         bias = self.param("bias", named(nn.initializers.zeros, *axes[1:]), shape[1:])
-        qkv = jnp.einsum("btd,dchk->cbthk", x_BTD.astype(c.dtype), gathered(kernel, *axes, dtype=c.dtype))
-        q, k, v = constrain(qkv + bias.astype(c.dtype)[:, None, None], None, "batch", "time", "heads", "head")
+        qkv = _per_head(x_BTD.astype(c.dtype), gathered(kernel, *axes, dtype=c.dtype)) + bias.astype(c.dtype)
+        q, k, v = jnp.split(constrain(qkv, "batch", "time", "heads", "head"), 3, axis=-1)
         if c.qk_norm == "rms_norm":
             q, k = (RMSNorm(name=name)(part) for name, part in (("q_norm", q), ("k_norm", k)))
         return q, k, v
@@ -192,6 +196,12 @@ def layer_keys(keys_B: Array | None, layer: Array) -> Array | None:
 _remade = partial(jax.checkpoint, prevent_cse=False)
 
 
+@_remade  # or the kernel in its other shape would be kept, a copy of the parameter
+def _per_head(x_BTD: Array, kernel_DHE: Array) -> Float[Array, "B T H E"]:
+    y_BTF = x_BTD @ kernel_DHE.reshape(kernel_DHE.shape[0], -1)
+    return y_BTF.reshape(*x_BTD.shape[:2], *kernel_DHE.shape[1:])
+
+
 @partial(_remade, static_argnums=3)
 def modulate(x_BTD: Array, scale: Array, shift: Array, dtype: str) -> Float[Array, "B T D"]:
     """LN(x) (1 + scale) + shift, adaLN."""
@@ -205,8 +215,10 @@ def gelu_tanh(x: Array) -> Array:
 
 
 def _qkv_init(key, shape, dtype=jnp.float32):
-    width, three, heads, head = shape
-    return uniform_init(key, (width, three * heads * head), dtype).reshape(shape)
+    """Drawn as q, k and v side by side, then laid head by head."""
+    width, heads, three = shape
+    drawn = uniform_init(key, (width, heads * three), dtype).reshape(width, 3, heads, three // 3)
+    return drawn.swapaxes(1, 2).reshape(shape)
 
 
 def _split(keys_B):

@@ -3,8 +3,8 @@
     kind     ours                        PyTorch
     linear   [in, out]                   (out, in)
     conv     [width, in / groups, out]   (out, in / groups, width)
-    qkv      [in, 3, heads, head]        three (heads * head, in): to_q, to_k, to_v
-    qkv_bias [3, heads, head]            three (heads * head)
+    qkv      [in, heads, 3 * head]       three (heads * head, in): to_q, to_k, to_v
+    qkv_bias [heads, 3 * head]           three (heads * head)
     same     any                         the same
     grn      [C]                         (1, 1, C)
 
@@ -40,9 +40,9 @@ def torch_shape(kind: str, shape: Sequence[int]) -> tuple[int, ...]:
         case "linear" | "conv":
             return tuple(reversed(shape))
         case "qkv":
-            return (math.prod(shape[2:]), shape[0])
+            return (math.prod(shape[1:]) // 3, shape[0])
         case "qkv_bias":
-            return (math.prod(shape[1:]),)
+            return (math.prod(shape) // 3,)
         case "grn":
             return (1, 1, *shape)
     return tuple(shape)
@@ -51,8 +51,7 @@ def torch_shape(kind: str, shape: Sequence[int]) -> tuple[int, ...]:
 def turn(kind: str, tensors: Sequence[np.ndarray], shape: Sequence[int]) -> np.ndarray:
     """PyTorch's tensors of one row of the table (of one layer, if stacked) -> our array of `shape`."""
     if kind in ("qkv", "qkv_bias"):
-        axis = len(shape) - 3
-        return np.stack([tensor.T.reshape(*shape[:axis], *shape[axis + 1 :]) for tensor in tensors], axis)
+        return np.concatenate([tensor.T.reshape(*shape[:-1], shape[-1] // 3) for tensor in tensors], axis=-1)
     (tensor,) = tensors
     return tensor.T if kind in ("linear", "conv") else tensor.reshape(shape)
 
@@ -60,9 +59,8 @@ def turn(kind: str, tensors: Sequence[np.ndarray], shape: Sequence[int]) -> np.n
 def turn_back(kind: str, value: np.ndarray) -> list[np.ndarray]:
     """Our array (of one layer, if stacked) -> PyTorch's tensors of one row of the table: the inverse of `turn`."""
     if kind in ("qkv", "qkv_bias"):
-        axis = value.ndim - 3
         shape = torch_shape(kind, value.shape)
-        return [part.reshape(*shape[::-1]).T for part in np.moveaxis(value, axis, 0)]
+        return [part.reshape(*shape[::-1]).T for part in np.split(value, 3, axis=-1)]
     return [value.T if kind in ("linear", "conv") else value.reshape(torch_shape(kind, value.shape))]
 
 

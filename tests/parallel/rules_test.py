@@ -34,7 +34,7 @@ def test_layout():
     layers = specs()["motion"]["stack"]["layers"]
     assert layers["ff_in"]["kernel"] == P(None, "fsdp", "tensor")
     assert layers["ff_out"]["kernel"] == P(None, "tensor", "fsdp")
-    assert layers["qkv"]["kernel"] == P(None, "fsdp", None, "tensor", None)
+    assert layers["qkv"]["kernel"] == P(None, "fsdp", "tensor", None)
     assert layers["modulation"]["kernel"] == P(None, "fsdp", "tensor")
     assert specs()["audio"]["text"]["table"] == P(None, "fsdp")
 

@@ -50,8 +50,9 @@ def test_each_tensor_lands_turned_where_it_belongs(tmp_path, arch):
     here = f"transformer_blocks.{last}"
     for j, part in enumerate("qkv"):
         turned = state[f"{here}.attn.to_{part}.weight"].T.reshape(32, 2, 8)
-        np.testing.assert_array_equal(layers["qkv"]["kernel"][last][:, j], turned)
-        np.testing.assert_array_equal(layers["qkv"]["bias"][last][j].ravel(), state[f"{here}.attn.to_{part}.bias"])
+        np.testing.assert_array_equal(layers["qkv"]["kernel"][last][..., 8 * j : 8 * j + 8], turned)
+        bias = layers["qkv"]["bias"][last][:, 8 * j : 8 * j + 8]
+        np.testing.assert_array_equal(bias.ravel(), state[f"{here}.attn.to_{part}.bias"])
     np.testing.assert_array_equal(layers["ff_in"]["kernel"][last], state[f"{here}.ff.ff.0.0.weight"].T)
     convolution = state["input_embed.conv_pos_embed.conv1d.2.weight"]
     np.testing.assert_array_equal(params["input"]["conv_1"]["kernel"][3, 1, 5], convolution[5, 1, 3])
