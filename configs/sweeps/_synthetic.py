@@ -1,19 +1,43 @@
-"""What the sweeps on the embedded data set share: configs/small.py, five seeds, speech to motion on the validation split.
+"""What the sweeps on the embedded data set share: configs/small.py, five seeds, tasks on the validation split.
 
-A baseline must reach 0.45 after subtracting the mean curve, or the sweep answers nothing. The test split stays untouched.
+A baseline counts if its mouth reaches 0.45 after subtracting the mean curve, and if speech made from lips is nearer to the truth
+with its own lips than with another clip's; else the sweep answers nothing. The test split stays untouched.
 """
 SET = "runs/synthetic/16min"
 
-AUDIO_TO_MOTION = {
+HEARD, DUBBED, SPOKEN = "audio-to-motion-validation", "motion-to-speech-validation", "text-to-both-validation"
+MOUTH = {"key": f"{HEARD}.rows.model.subtracted.mean", "label": "speech to motion: mouth r, mean curve subtracted"}
+LIPS = {
+    "key": f"{DUBBED}.tables.speech.minus.model, shuffled.mel.mean", "better": "lower",
+    "label": "motion to speech: mel distance (dB), true lips minus another clip's",
+}  # fmt: skip
+SYNC = {"key": f"{SPOKEN}.tables.sync.rows.model.margin.mean", "label": "text to both: sync margin"}
+
+TASKS = {
     "base": "small",
     "synthetic": ({"path": SET, "minutes": 16.0},),
     "seeds": (0, 1, 2, 3, 4),
-    "evaluate": {"split": "validation", "steps": 8},
+    "evaluate": {
+        "split": "validation", "steps": 8, "task": "audio-to-motion,motion-to-speech,text-to-both",
+        "model_only": True, "recogniser": "none", "embedder": "none", "shown": 1,
+    },
     "metrics": (
-        {"key": "rows.model.subtracted.mean", "label": "mouth r, mean curve subtracted"},
-        {"key": "rows.model.raw.mean", "label": "mouth r, raw"},
+        MOUTH, LIPS, SYNC,
+        {"key": f"{SPOKEN}.tables.sync.rows.model, other take.margin.mean", "label": "the same, motion of another take"},
+        {"key": f"{SPOKEN}.tables.speech.rows.model.mel.mean", "label": "text to both: mel distance (dB)", "better": "lower"},
         {"key": "validation.motion", "label": "motion loss", "better": "lower"},
         {"key": "validation.audio", "label": "audio loss", "better": "lower"},
+    ),
+}  # fmt: skip
+
+# Speech to motion alone; of one JSON a figure is named without it.
+AUDIO_TO_MOTION = {
+    **TASKS,
+    "evaluate": {**TASKS["evaluate"], "task": "audio-to-motion"},
+    "metrics": (
+        {**MOUTH, "key": "rows.model.subtracted.mean"},
+        {"key": "rows.model.raw.mean", "label": "mouth r, raw"},
+        {"key": "validation.motion", "label": "motion loss", "better": "lower"},
     ),
 }
 

@@ -2,12 +2,12 @@
 
     jamflow sweep joint_layers
 """
-from configs.sweeps._synthetic import AUDIO_TO_MOTION, SMALLEST
+from configs.sweeps._synthetic import SMALLEST, TASKS
 
 
 def get_sweep() -> dict:
     return {
-        **AUDIO_TO_MOTION,
+        **TASKS,
         "question": "How many joint layers does the mouth need to follow speech, and where?",
         "rows": {
             "first 2 of 4": {},

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from jamflow_jax.train import metrics
 from launch.exits import CLEAN, SOME_REJECTED
-from launch.sweeps.plan import Run
+from launch.sweeps.plan import RUNS, Run
 from launch.sweeps.states import FAILED, FINISHED, RUNNING, STOPPED, Status, status, this_process, write_status
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -57,7 +57,10 @@ def commands(folder: str | Path, run: Run) -> list[list[str]]:
     workdir = str(Path(folder) / "runs" / run.name)
     train = ["train", "--config", run.config, *run.overrides, "--workdir", workdir]
     measure = ["evaluate", "--model", workdir, "--out"]
-    return [train] + [[*measure, f"{workdir}/evaluation/{e.folder}", *e.words] for e in run.evaluations]
+    here = f"{Path(folder) / 'runs'}/"
+    return [train] + [
+        [*measure, f"{workdir}/evaluation/{e.folder}", *(word.replace(RUNS, here) for word in e.words)] for e in run.evaluations
+    ]
 
 
 def complete(folder: str | Path, run: Run, now: Status) -> bool:
