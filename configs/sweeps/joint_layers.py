@@ -13,7 +13,6 @@ def get_sweep() -> dict:
             "first 2 of 4": {},
             "none": {"model.joint_layers": ()},
             "first": {"model.joint_layers": (0,)},
-            "last": {"model.joint_layers": (3,)},
             "last 2": {"model.joint_layers": (2, 3)},
             "1st and 3rd": {"model.joint_layers": (0, 2)},
             "all 4": {"model.joint_layers": (0, 1, 2, 3)},
