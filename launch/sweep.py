@@ -7,7 +7,8 @@
     jamflow sweep joint_layers --launcher slurm --parallel 8 --slurm partition=gpu --slurm time=240 --slurm gpus_per_node=1
     jamflow sweep status joint_layers               what became of every run; writes the table of what is there
 
-DIR holds runs/, logs/, status/, and results/NAME.csv, NAME-runs.csv and NAME.html. A run that fails stops no other: exit code 3.
+DIR holds runs/, logs/, status/, and results/NAME.csv, NAME-runs.csv, NAME.md, NAME.html. A run that fails stops no other: exit
+code 3.
 """
 import sys
 from pathlib import Path
@@ -100,8 +101,9 @@ def _status(sweep, runs, folder: Path, again: str, brief: bool = False) -> int:
     out = folder / "results"
     write_text(out / f"{sweep.name}.csv", results.table_csv(sweep, lines))
     write_text(out / f"{sweep.name}-runs.csv", results.runs_csv(cells))
+    write_text(out / f"{sweep.name}.md", results.table_markdown(sweep, lines) + f"\n```\n{again}\n```\n")
     write_text(out / f"{sweep.name}.html", page(sweep, cells, lines, folder, again))
-    print(f"  {out / sweep.name}.csv, {sweep.name}-runs.csv, {sweep.name}.html")
+    print(f"  {out / sweep.name}{{.csv,-runs.csv,.md,.html}}")
     failed = [run for run in runs if statuses[run.name].state == states.FAILED]
     for run in failed:
         print(f"failed: {run.name}: {statuses[run.name].said} ({folder / 'logs' / run.name}.log)", file=sys.stderr)
