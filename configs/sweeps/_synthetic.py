@@ -19,6 +19,7 @@ TASKS = {
     "seeds": (0, 1, 2, 3, 4),
     "evaluate": {
         "split": "validation", "steps": 8, "task": "audio-to-motion,motion-to-speech,text-to-both",
+        "bucket": 390, "batch": 4,  # one program for all: compiling more would take longer than running them
         "model_only": True, "recogniser": "none", "embedder": "none", "shown": 1,
     },
     "metrics": (
