@@ -9,27 +9,31 @@ take", where the motion belongs to other speech than is heard. Their motion is a
 
 The streams that are never joined are a control: their mouth hears nothing.
 """
+from configs.small import get_config
 from configs.sweeps._synthetic import SMALLEST, TASKS
 
 SPEECH = {"model.joint_layers": (), "objective.hide_probs": (0.0, 0.0, 1.0), "optim.motion_lr": 0.0}
 MORE = 1.12  # steps of Motion-DiT for one of the joint model: (F_joint - F_audio) / F_motion
 
 
-def get_sweep() -> dict:
-    from configs.small import get_config
+def rows(steps: int) -> dict:
+    """Of a joint model trained for `steps`."""
+    return {
+        "joint": {},
+        "speech model": {**SPEECH, "evaluate.task": "text-to-speech"},
+        "cascade": {
+            "stage": 1, "steps": round(MORE * steps), "evaluate.speech_from": "speech model",
+            "evaluate.task": "audio-to-motion,text-to-both",
+        },
+        "never joined": {"model.joint_layers": ()},
+    }  # fmt: skip
 
+
+def get_sweep() -> dict:
     return {
         **TASKS,
         "question": "Does joint training help, against a cascade and against separate models at equal compute?",
-        "rows": {
-            "joint": {},
-            "speech model": {**SPEECH, "evaluate.task": "text-to-speech"},
-            "cascade": {
-                "stage": 1, "steps": round(MORE * get_config().steps), "evaluate.speech_from": "speech model",
-                "evaluate.task": "audio-to-motion,text-to-both",
-            },
-            "never joined": {"model.joint_layers": ()},
-        },
+        "rows": rows(get_config().steps),
         # Its own number of steps: the cascade's belongs to it.
         "smallest": {**SMALLEST, "fixed": {}, "rows": ("joint", "speech model", "cascade")},
-    }  # fmt: skip
+    }
