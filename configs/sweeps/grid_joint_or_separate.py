@@ -6,12 +6,13 @@
 """
 from configs.grid_small import get_config
 from configs.sweeps import joint_or_separate
-from configs.sweeps._synthetic import TASKS
+from configs.sweeps._synthetic import MEASURED, TASKS
 
 
 def get_sweep() -> dict:
     return {
         **TASKS,
+        "metrics": MEASURED,
         "question": "Does joint training help on real speech and motion?",
         "base": "grid_small",
         "synthetic": (),

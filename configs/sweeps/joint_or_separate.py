@@ -10,7 +10,7 @@ take", where the motion belongs to other speech than is heard. Their motion is a
 The streams that are never joined are a control: their mouth hears nothing.
 """
 from configs.small import get_config
-from configs.sweeps._synthetic import SMALLEST, TASKS
+from configs.sweeps._synthetic import MEASURED, SMALLEST, TASKS
 
 SPEECH = {"model.joint_layers": (), "objective.hide_probs": (0.0, 0.0, 1.0), "optim.motion_lr": 0.0}
 MORE = 1.12  # steps of Motion-DiT for one of the joint model: (F_joint - F_audio) / F_motion
@@ -32,6 +32,7 @@ def rows(steps: int) -> dict:
 def get_sweep() -> dict:
     return {
         **TASKS,
+        "metrics": MEASURED,
         "question": "Does joint training help, against a cascade and against separate models at equal compute?",
         "rows": rows(get_config().steps),
         # Its own number of steps: the cascade's belongs to it.

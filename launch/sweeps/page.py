@@ -34,11 +34,11 @@ def page(sweep: Sweep, cells: Sequence[Cell], lines: Sequence[Line], folder: Pat
 
 def _header(sweep: Sweep, cells: Sequence[Cell]) -> str:
     states = [cell.status.state for cell in cells]
-    seconds = sum({cell.run: cell.status.seconds for cell in cells}.values())
+    seconds = sum({cell.run: cell.status.cpu_seconds for cell in cells}.values())
     tiles = [
         (f"{states.count('finished')}/{len(states)}", "rows and seeds finished"),
         (str(len({cell.run for cell in cells})), f"trainings of {Path(sweep.base).stem}"),
-        (f"{seconds / 3600:.1f} h", "of all runs together"),
+        (f"{seconds / 3600:.1f} h", "of CPU time, all runs together"),
         (", ".join(map(str, sweep.seeds)), "seeds, the same for every row"),
     ]
     shown_tiles = "".join(f'<div class="tile"><b>{escape(value)}</b><span>{escape(what)}</span></div>' for value, what in tiles)
@@ -109,7 +109,8 @@ def _losses(sweep: Sweep, lines: Sequence[Line], folder: Path) -> str:
 def _runs(cells: Sequence[Cell]) -> str:
     rows = "".join(
         f"<tr><td>{escape(cell.row)}</td><td>{cell.seed}</td><td><code>{escape(cell.run)}</code></td><td>{cell.status.state}"
-        f"<small>{escape(cell.status.said)}</small></td><td class=value>{cell.status.seconds:.0f} s</td></tr>"
+        f"<small>{escape(cell.status.said)}</small></td><td class=value>{cell.status.seconds:.0f} s"
+        f"<small>{cell.status.cpu_seconds:.0f} s of CPU</small></td></tr>"
         for cell in cells
     )
     head = "".join(f"<th>{name}</th>" for name in ("row", "seed", "training", "state", "time"))

@@ -99,8 +99,11 @@ def table_csv(sweep: Sweep, lines: Sequence[Line]) -> str:
 def runs_csv(cells: Sequence[Cell]) -> str:
     """One line a run, with everything that was measured."""
     keys = sorted({key for cell in cells for key in cell.figures})
-    body = [[c.row, c.seed, c.run, c.status.state, c.status.seconds, *(c.figures.get(key, "") for key in keys)] for c in cells]
-    return _csv([["row", "seed", "run", "state", "seconds", *keys], *body])
+    body = [
+        [c.row, c.seed, c.run, c.status.state, c.status.seconds, c.status.cpu_seconds, *(c.figures.get(key, "") for key in keys)]
+        for c in cells
+    ]
+    return _csv([["row", "seed", "run", "state", "seconds", "cpu_seconds", *keys], *body])
 
 
 def table_text(sweep: Sweep, lines: Sequence[Line]) -> str:
