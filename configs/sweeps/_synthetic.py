@@ -9,7 +9,7 @@ HEARD, DUBBED, SPOKEN = "audio-to-motion-validation", "motion-to-speech-validati
 MOUTH = {"key": f"{HEARD}.rows.model.subtracted.mean", "label": "speech to motion: mouth r, mean curve subtracted"}
 MEASURED = (
     MOUTH,
-    {"key": f"{DUBBED}.tables.speech.minus.model, shuffled.mel.mean", "better": "lower",
+    {"key": f"{DUBBED}.tables.speech.minus.model, shuffled.mel_unaligned.mean", "better": "lower",
      "label": "motion to speech: mel distance (dB), true lips minus another clip's"},
     {"key": f"{SPOKEN}.tables.sync.rows.model.margin.mean", "label": "text to both: sync margin"},
     {"key": f"{SPOKEN}.tables.sync.rows.model, other take.margin.mean", "label": "the same, motion of another take"},
