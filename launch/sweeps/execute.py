@@ -88,7 +88,7 @@ def execute(
     def note(cpu: float = 0.0, **changes) -> Status:
         nonlocal now
         seconds, spent = before.seconds + time.monotonic() - began, now.cpu_seconds + cpu
-        now = dataclasses.replace(now, seconds=round(seconds, 1), cpu_seconds=round(spent, 1), **changes)
+        now = dataclasses.replace(now, seconds=round(seconds, 1), cpu_seconds=round(spent, 2), **changes)
         return write_status(folder, run, now) if first else now
 
     note()
