@@ -1,4 +1,4 @@
-"""The base of configs/sweeps/: a joint model of the embedded data set whose mouth follows speech, in minutes on two cores.
+"""The base of configs/sweeps/: a joint model of the embedded data set whose mouth follows speech, in minutes on one core.
 
     jamflow sweep joint_layers        (prepares runs/synthetic/16min if it is missing)
     jamflow train --config configs/small.py --workdir runs/small
@@ -9,17 +9,17 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.steps = 200
-    config.log_every = 25
+    config.steps = 240
+    config.log_every = 20
 
     config.data = data = ConfigDict()
     data.path = "runs/synthetic/16min"
     data.buckets = (390,)  # mel frames: clips last 2 to 4 s
-    data.batch_frames = 3_120  # mel frames of a batch: 8 clips
-    data.max_batch = 8
+    data.batch_frames = 1_560  # mel frames of a batch: 4 clips
+    data.max_batch = 4
     data.crop = True
 
-    trunk = {"width": 128, "depth": 4, "heads": 2, "head_dim": 64, "ff_mult": 2}
+    trunk = {"width": 96, "depth": 4, "heads": 2, "head_dim": 48, "ff_mult": 2}  # 1.3 M parameters in all
     config.model = model = ConfigDict()
     model.audio = {**trunk, "text_width": 64, "text_layers": 1}
     model.motion = {**trunk}
@@ -34,6 +34,6 @@ def get_config() -> ConfigDict:
     optim.final_lr = 0.02
     optim.ema = 0.99
 
-    config.checkpoint = {"every": 50, "keep": 1}
-    config.evaluation = {"every": 100, "batches": 4}
+    config.checkpoint = {"every": 120, "keep": 1}
+    config.evaluation = {"every": 1_000, "batches": 8}  # once, at the end
     return config

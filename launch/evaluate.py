@@ -1,6 +1,7 @@
 """Measures what a model makes of speech and motion it has never seen: per task, every figure with an interval over clips.
 
     jamflow evaluate --model RUN --data DIR [--task TASK,..] [--split test] [--clips N] [--samples K]
+    jamflow evaluate --model RUN --speech-from RUN2 --data DIR --task text-to-both      a cascade: RUN2 speaks, RUN moves to it
     jamflow evaluate --data DIR --baselines-only --out DIR      the metrics alone: truth, mean curve, shifted, shuffled, noised
 
 One sample per clip from what the task gives (launch/evaluation/tasks.py), guidance fixed beforehand; the training split makes mean
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from launch.evaluation import tasks
 from launch.evaluation.tasks import SAMPLE_STRIDE, TASKS, Take, Task
 from launch.exits import CLEAN, SOME_REJECTED, Parser, one_line_errors
 from launch.outputs.staging import check_writable, write_text
@@ -46,51 +48,59 @@ def main(argv: list[str]) -> int:
         raise ConfigError("--samples is 1 or more, --retrieval and --clips 2 or more, --shown 0 or more")
     if options.out is None and address(options.model):
         raise ConfigError(f"--out DIR is missing: what is measured on {options.model} is written to this machine")
+    if options.speech_from is not None and (options.model is None or tasks.CASCADED not in options.task):
+        raise ConfigError(f"--speech-from makes the speech of --task {tasks.CASCADED}; add it to --task")
     out = Path(options.out or Path(options.model) / "evaluation")
     check_writable(out)
     start_processes()
     use_compile_cache()
     model = load_model(options.model, ema=not options.raw, step=options.step) if options.model else None
+    speaker = load_model(options.speech_from, ema=not options.raw) if options.speech_from else None
     corpus = Corpus(options.data, model.space if model and "motion" in model.params else None)
-    tasks = [TASKS[name] for name in options.task] if model else [_baselines(corpus, options.split)]
+    chosen = [TASKS[name] for name in options.task] if model else [_baselines(corpus, options.split)]
     if model:
         say(f"model {options.model}, step {model.step:,}, on {','.join(options.data)}")
         for origin in model.origins:
             say(f"  {origin}")
+    if speaker:
+        say(f"  its speech from {options.speech_from}, step {speaker.step:,}")
     damaged = 0
-    for task in tasks:
-        result = evaluate(task, model, corpus, options, config, out)
+    for task in chosen:
+        result = evaluate(task, model, corpus, options, config, out, speaker if task.name == tasks.CASCADED else None)
         damaged += result["damaged"]
     return SOME_REJECTED if damaged else CLEAN
 
 
-def evaluate(task: Task, model, corpus, options: argparse.Namespace, config, out: Path) -> dict:
-    """One task: generates, scores, and (in the first process) writes; returns what is in the JSON."""
+def evaluate(task: Task, model, corpus, options: argparse.Namespace, config, out: Path, speaker=None) -> dict:
+    """One task: generates, scores, and (in the first process) writes; returns what is in the JSON. `speaker`: of a cascade."""
     import jax
 
     from jamflow_jax.config import to_dict
     from launch.evaluation import clips as held
-    from launch.evaluation import tasks
     from launch.evaluation.gather import own, shared
     from launch.evaluation.rows import Controls
     from launch.evaluation.scores import Scorer
 
     sounding = "audio" in task.makes or options.shown > 0 or options.syncnet is not None
     clips = held.read(corpus, options.split, task.needs, options.clips, sounding)
-    if model:
+    if speaker:
+        tasks.check(TASKS["text-to-speech"], speaker, clips.test)
+        tasks.check(TASKS["audio-to-motion"], model, clips.test)
+    elif model:
         tasks.check(task, model, clips.test)
     tools, notes = _tools(task, clips, options)
     statistics = model.statistics if model else corpus.statistics
     say(f"{task.name}: {len(clips.test)} {options.split} clips, {len(clips.train)} training clips")
     start = time.perf_counter()
-    rows = generate(task, model, clips, config, options) if model else {}
+    rows = generate(task, model, clips, config, options, speaker) if model else {}
     seconds = time.perf_counter() - start
     controls = Controls(clips, statistics, tools.vocoder)
-    scorer = Scorer(task, clips, controls, corpus.space, statistics, tools, rows)
+    scorer = Scorer(task, clips, controls, corpus.space, statistics, tools, rows, alone=options.model_only)
     scores = shared({i: scorer.clip(i) for i in own(len(clips.test))})
     tables, more = scorer.result(scores, options.seed)
     result = {
         "format": FORMAT, "task": task.name, "split": options.split, "model": options.model and str(options.model),
+        "speech_from": options.speech_from if speaker else None,
         "data": options.data, "fingerprint": corpus.index.fingerprint(), "step": model.step if model else None,
         "origins": [dataclasses.asdict(origin) for origin in model.origins] if model else [],
         "sample": to_dict(config), "samples": options.samples, "rest": options.rest, "seed": options.seed,
@@ -112,16 +122,23 @@ def evaluate(task: Task, model, corpus, options: argparse.Namespace, config, out
     return result
 
 
-def generate(task: Task, model, clips, config, options: argparse.Namespace) -> dict[str, list[list[Take]]]:
-    """Row -> clip -> samples, given streams from the truth. Every process generates its own clips and gets all of them."""
-    from launch.evaluation import tasks
+def generate(task: Task, model, clips, config, options: argparse.Namespace, speaker=None) -> dict[str, list[list[Take]]]:
+    """Row -> clip -> samples, given streams from the truth. Every process generates its own clips and gets all of them.
+
+    With a `speaker`, it makes the speech from the text and `model` the motion from that speech.
+    """
     from launch.evaluation.gather import own, shared
 
     def rendered(make) -> list[list[Take]]:
         """`make(clip number) -> [(request, prefix)]` of every own clip, generated together and exchanged."""
         asked = {i: make(i) for i in own(len(clips.test))}
-        takes = iter(generated(model, [pair for pairs in asked.values() for pair in pairs], config))
-        mine = {}
+        pairs = [pair for pairs in asked.values() for pair in pairs]
+        takes = generated(speaker or model, pairs, config)
+        if speaker:
+            heard = [tasks.hear(model, take, made.seed) for take, (made, _) in zip(takes, pairs)]
+            moved = generated(model, heard, config)
+            takes = [dataclasses.replace(take, motion_MD=other.motion_MD) for take, other in zip(takes, moved)]
+        takes, mine = iter(takes), {}
         for i, pairs in asked.items():
             parts = {}
             for k in range(len(pairs)):
@@ -140,9 +157,10 @@ def generate(task: Task, model, clips, config, options: argparse.Namespace) -> d
         audio = clip.audio_N if "audio" not in task.makes else None
         return Take(mel, motion, audio)
 
-    def ask(i: int, swapped=None, samples: int = options.samples) -> list[tuple]:
-        seeds = [options.seed + i + SAMPLE_STRIDE * k for k in range(samples)]
-        return [tasks.request(task, model, clips.test[i], seed, options.rest, swapped) for seed in seeds]
+    def ask(i: int, swapped=None, samples: int = options.samples, first: int = 0) -> list[tuple]:
+        seeds = [options.seed + i + SAMPLE_STRIDE * k for k in range(first, first + samples)]
+        asked = TASKS["text-to-speech"] if speaker else task
+        return [tasks.request(asked, speaker or model, clips.test[i], seed, options.rest, swapped) for seed in seeds]
 
     rows = {"model": rendered(ask)}
     if task.shuffles is not None:
@@ -155,6 +173,11 @@ def generate(task: Task, model, clips, config, options: argparse.Namespace) -> d
             ]
         else:
             rows["model, shuffled"] = rendered(lambda i: ask(i, clips.test[clips.others[i]], 1))
+    if task.makes == ("audio", "motion") and not task.timed:
+        second = [takes[1:] for takes in rows["model"]] if options.samples > 1 else rendered(lambda i: ask(i, samples=1, first=1))
+        rows["model, other take"] = [
+            [dataclasses.replace(takes[0], motion_MD=other[0].motion_MD)] for takes, other in zip(rows["model"], second)
+        ]
     if task.name == "audio-to-motion" and options.rest and model.space.rest_dim and model.config.stage != 1:
         rows["model, rest alone"] = rendered(lambda i: [(tasks.rest_alone(model, clips.test[i], options.seed + i), 0)])
     return rows
@@ -162,9 +185,7 @@ def generate(task: Task, model, clips, config, options: argparse.Namespace) -> d
 
 def generated(model, requests: list[tuple], config) -> list[Take]:
     """tasks.run, by this name so that a test can stand in for a model."""
-    from launch.evaluation.tasks import run
-
-    return run(model, requests, config)
+    return tasks.run(model, requests, config)
 
 
 def say(line: str) -> None:
@@ -307,6 +328,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", default="test", choices=("test", "validation", "train"))
     parser.add_argument("--task", type=_tasks, default=["audio-to-motion"], metavar="TASK,..",
                         help=f"of {', '.join(TASKS)}; or all (default audio-to-motion)")  # fmt: skip
+    parser.add_argument("--speech-from", metavar="RUN2", help="of text-to-both: its speech; --model makes motion of that speech")
+    parser.add_argument("--model-only", action="store_true", help="score the model's rows alone, as sweeps do")
     parser.add_argument("--baselines-only", action="store_true", help="no model: what the metrics say of truth, mean, shifted ...")
     parser.add_argument("--clips", type=int, metavar="N", help="at most this many, evenly spread (default: all)")
     parser.add_argument("--samples", type=int, default=1, metavar="K", help="per clip; 2 or more show diversity (default 1)")

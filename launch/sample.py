@@ -232,7 +232,7 @@ def sample_config(options: argparse.Namespace):
     try:
         return SampleConfig(
             steps=options.steps, method=options.method, grid=options.grid, sway=options.sway,
-            guidance=guidance(options.guidance), max_batch=options.batch,
+            guidance=guidance(options.guidance), max_batch=options.batch, bucket=options.bucket,
         )  # fmt: skip
     except ConfigError:
         raise
@@ -266,6 +266,8 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sway", type=float, default=-1.0, help="coefficient of the sway and epss grids (default %(default)s)")
     parser.add_argument("--guidance", default="2", metavar="G", help="one scale, or text=2,audio=2,motion=2,rest=2 (default 2)")
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="requests at once on each device (default %(default)s)")
+    parser.add_argument("--bucket", type=int, default=120, metavar="N",
+                        help="lengths are padded to multiples of N mel frames, a program each (default %(default)s)")  # fmt: skip
     parser.add_argument("--raw", action="store_true", help="the trained parameters instead of their average (EMA)")
     parser.add_argument("--step", type=int, metavar="N", help="this checkpoint instead of the newest")
 

@@ -2,11 +2,13 @@
 
     jamflow sweep joint_layers --dry-run            the runs: names and overrides; everything is checked, nothing starts
     jamflow sweep joint_layers --smallest           its smallest form: fewer seeds, rows and steps
+    jamflow sweep joint_layers --seeds 0,1 --row none   a part of it: these seeds, this row and what it is compared with
     jamflow sweep joint_layers --parallel 2         all of it here; the same command again goes on where it was
     jamflow sweep joint_layers --launcher slurm --parallel 8 --slurm partition=gpu --slurm time=240 --slurm gpus_per_node=1
     jamflow sweep status joint_layers               what became of every run; writes the table of what is there
 
-DIR holds runs/, logs/, status/, and results/NAME.csv, NAME-runs.csv and NAME.html. A run that fails stops no other: exit code 3.
+DIR holds runs/, logs/, status/, and results/NAME.csv, NAME-runs.csv, NAME.md, NAME.html. A run that fails stops no other: exit
+code 3.
 """
 import sys
 from pathlib import Path
@@ -31,10 +33,14 @@ def main(argv: list[str]) -> int:
     sweep = plans.read(options.file[-1])
     if options.smallest:
         sweep = plans.smallest(sweep)
+    sweep = plans.part(sweep, options.row, options.seeds)
     runs = plans.plan(sweep)
     folder = storage.here(options.out or ("runs/sweeps-smallest" if options.smallest else "runs/sweeps"))
     out = f" --out {options.out}" if options.out else ""
     again = f"jamflow sweep {options.file[-1]}{' --smallest' * options.smallest}{out}"
+    if options.seeds:
+        again += f" --seeds {','.join(map(str, options.seeds))}"
+    again += "".join(f" --row '{name}'" for name in options.row)
     if options.file[:-1]:
         return _status(sweep, runs, folder, again)
 
@@ -99,8 +105,9 @@ def _status(sweep, runs, folder: Path, again: str, brief: bool = False) -> int:
     out = folder / "results"
     write_text(out / f"{sweep.name}.csv", results.table_csv(sweep, lines))
     write_text(out / f"{sweep.name}-runs.csv", results.runs_csv(cells))
+    write_text(out / f"{sweep.name}.md", results.table_markdown(sweep, lines) + f"\n```\n{again}\n```\n")
     write_text(out / f"{sweep.name}.html", page(sweep, cells, lines, folder, again))
-    print(f"  {out / sweep.name}.csv, {sweep.name}-runs.csv, {sweep.name}.html")
+    print(f"  {out / sweep.name}{{.csv,-runs.csv,.md,.html}}")
     failed = [run for run in runs if statuses[run.name].state == states.FAILED]
     for run in failed:
         print(f"failed: {run.name}: {statuses[run.name].said} ({folder / 'logs' / run.name}.log)", file=sys.stderr)
@@ -136,6 +143,8 @@ def _parser() -> Parser:
     parser = Parser("sweep", __doc__)
     parser.add_argument("file", nargs="+", metavar="[status] FILE", help="a sweep file, or the name of one in configs/sweeps")
     parser.add_argument("--launcher", choices=("local", "slurm"), default="local", help="where the runs go (default %(default)s)")
+    parser.add_argument("--seeds", type=_seeds, default=(), metavar="LIST", help="some of the sweep's, as in 0,1 (default: all)")
+    parser.add_argument("--row", action="append", default=[], metavar="NAME", help="one of the sweep's; may be repeated")
     parser.add_argument("--parallel", type=_count, default=1, metavar="N", help="runs at a time (default %(default)s)")
     parser.add_argument("--gpus", metavar="LIST", help="local: one run on each of these at a time, as in 0,1,2,3")
     parser.add_argument("--slurm", action="append", default=[], type=key_value, metavar="KEY=VALUE",
@@ -152,6 +161,10 @@ def _count(text: str) -> int:
     if not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of runs")
     return int(text)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
 
 
 if __name__ == "__main__":

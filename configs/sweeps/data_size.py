@@ -5,15 +5,15 @@
 The shorter sets are the beginning of the longer ones and split alike, so none of the clips that are measured was trained on. The
 mean curve of the evaluation is always that of the whole set; held-out losses are each set's own.
 """
-from configs.sweeps._synthetic import AUDIO_TO_MOTION, SET, SMALLEST
+from configs.sweeps._synthetic import SET, SMALLEST, TASKS
 
 
 def get_sweep() -> dict:
     return {
-        **AUDIO_TO_MOTION,
+        **TASKS,
         "question": "How much does the mouth gain from more data?",
         "synthetic": tuple({"path": f"runs/synthetic/{n}min", "minutes": float(n)} for n in (16, 8, 4, 2)),
-        "evaluate": {**AUDIO_TO_MOTION["evaluate"], "data": SET},
+        "evaluate": {**TASKS["evaluate"], "data": SET},
         "rows": {
             "16 min": {},
             "8 min": {"data.path": "runs/synthetic/8min"},

@@ -2,12 +2,13 @@
 
     jamflow sweep hiding
 """
-from configs.sweeps._synthetic import AUDIO_TO_MOTION, SMALLEST
+from configs.sweeps._synthetic import MEASURED, SMALLEST, TASKS
 
 
 def get_sweep() -> dict:
     return {
-        **AUDIO_TO_MOTION,
+        **TASKS,
+        "metrics": MEASURED,
         "question": "How often should training hide both streams, motion alone, audio alone?",
         "rows": {
             "0.3 0.5 0.2": {},

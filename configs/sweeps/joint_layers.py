@@ -2,18 +2,17 @@
 
     jamflow sweep joint_layers
 """
-from configs.sweeps._synthetic import AUDIO_TO_MOTION, SMALLEST
+from configs.sweeps._synthetic import SMALLEST, TASKS
 
 
 def get_sweep() -> dict:
     return {
-        **AUDIO_TO_MOTION,
+        **TASKS,
         "question": "How many joint layers does the mouth need to follow speech, and where?",
         "rows": {
             "first 2 of 4": {},
             "none": {"model.joint_layers": ()},
             "first": {"model.joint_layers": (0,)},
-            "last": {"model.joint_layers": (3,)},
             "last 2": {"model.joint_layers": (2, 3)},
             "1st and 3rd": {"model.joint_layers": (0, 2)},
             "all 4": {"model.joint_layers": (0, 1, 2, 3)},

@@ -2,7 +2,7 @@
 
     jamflow sweep model_size
 """
-from configs.sweeps._synthetic import AUDIO_TO_MOTION, SMALLEST
+from configs.sweeps._synthetic import SMALLEST, TASKS
 
 
 def size(width: int, depth: int) -> dict:
@@ -16,7 +16,7 @@ def size(width: int, depth: int) -> dict:
 
 def get_sweep() -> dict:
     return {
-        **AUDIO_TO_MOTION,
+        **TASKS,
         "question": "How much does the mouth gain from a larger model?",
         "rows": {f"width {w}, depth {d}": size(w, d) for w, d in ((128, 4), (64, 2), (128, 2), (64, 4), (192, 6))},
         "smallest": {**SMALLEST, "rows": ("width 128, depth 4", "width 64, depth 2")},

@@ -4,12 +4,12 @@
 
 On clips whose streams cover the same time "time" and "length" differ by less than a motion frame, so they should tie here.
 """
-from configs.sweeps._synthetic import AUDIO_TO_MOTION, SMALLEST
+from configs.sweeps._synthetic import SMALLEST, TASKS
 
 
 def get_sweep() -> dict:
     return {
-        **AUDIO_TO_MOTION,
+        **TASKS,
         "question": "Do the two streams need aligned rotary positions?",
         "rows": {
             "time": {},

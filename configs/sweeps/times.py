@@ -4,12 +4,12 @@
 
 Speech to motion has its speech at t = 1 and needs independence least: text to speech and motion is the task to look at as well.
 """
-from configs.sweeps._synthetic import AUDIO_TO_MOTION, SMALLEST
+from configs.sweeps._synthetic import SMALLEST, TASKS
 
 
 def get_sweep() -> dict:
     return {
-        **AUDIO_TO_MOTION,
+        **TASKS,
         "question": "One flow time for both streams, or one each?",
         "rows": {
             "half shared": {},

@@ -2,7 +2,7 @@
 
     jamflow sweep windows
 """
-from configs.sweeps._synthetic import AUDIO_TO_MOTION, SMALLEST
+from configs.sweeps._synthetic import SMALLEST, TASKS
 
 WINDOWS = ("model.windows.motion_motion", "model.windows.motion_audio", "model.windows.audio_motion", "model.motion.window_seconds")
 
@@ -15,7 +15,7 @@ def reach(frames: int | None) -> dict:
 
 def get_sweep() -> dict:
     return {
-        **AUDIO_TO_MOTION,
+        **TASKS,
         "question": "How far must mouth and speech see each other, and does a window help at all?",
         "rows": {f"{n} frames" if n is not None else "infinite": reach(n) for n in (7, 0, 1, 3, 15, None)},
         "smallest": {**SMALLEST, "rows": ("7 frames", "0 frames", "infinite")},

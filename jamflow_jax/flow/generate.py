@@ -7,8 +7,8 @@
 What is the same at every evaluation is worked out once for a solve: the text's embedding, and adaLN's rows for all times (a GIVEN
 stream is always at t = 1, an ABSENT one at 0). The solve is one compiled program.
 
-Requests are grouped by length bucket (a multiple of 120 mel frames), by the streams and by the number of guidance passes they need,
-so that none computes what only another one needs; a group is cut into powers of two, 7 = 4 + 2 + 1, so that there are no filler
+Requests are grouped by length bucket (`SampleConfig.bucket`), by the streams and by the number of guidance passes they need, so
+that none computes what only another one needs; a group is cut into powers of two, 7 = 4 + 2 + 1, so that there are no filler
 rows. A handful of compiled programs serves everything: one per (model config, bucket, streams, rows, passes, method, steps).
 Several devices share the rows: each solves its own, without a word to the others. Fewer requests than devices are filled up to one
 each; a single one runs on one device. A request gives the same result alone as in company, to rounding.
@@ -35,7 +35,6 @@ from jamflow_jax.timeline import motion_frames
 
 __all__ = ["Request", "Result", "SampleConfig", "Scales", "generate"]
 
-BUCKET = 120  # mel frames: 1.28 s, 32 motion frames
 _STREAMS = ("audio", "motion")  # their position is part of the noise key: never reorder
 
 
@@ -49,11 +48,14 @@ class SampleConfig:
     sway: float = -1.0
     guidance: Scales | float = Scales()
     max_batch: int = 16  # requests in one program call on each device, before guidance multiplies them
+    bucket: int = 120  # mel frames that lengths are rounded up to a multiple of: 1.28 s, 32 motion frames
 
     def __post_init__(self):
         solver.time_grid(self.grid, self.steps, self.sway)
         if self.max_batch < 1:
             raise InputError(f"max_batch is {self.max_batch}; at least one request goes into a batch")
+        if self.bucket < 15 or self.bucket % 15:
+            raise InputError(f"bucket is {self.bucket}; it must be a multiple of 15 mel frames, 0.16 s")
 
 
 def generate(
@@ -85,7 +87,7 @@ def generate(
     for i, row in enumerate(rows):
         live = _live(config, params, row, f"request {i}")
         made = len(guidance.passes(scales, row.present)[0])
-        groups.setdefault((-(-row.request.length // BUCKET) * BUCKET, live, made), []).append(i)
+        groups.setdefault((-(-row.request.length // sample.bucket) * sample.bucket, live, made), []).append(i)
 
     results: list[Result | None] = [None] * len(rows)
     placed: dict[Mesh, Mapping[str, Any]] = {}

@@ -79,6 +79,15 @@ def write_shown(stem: Path, clips, controls, made: Sequence, task, space, vocode
     return shown
 
 
+def card(video: Path, title: str, clip: dict) -> str:
+    """A video to play, embedded, with its title and the clip's name and words."""
+    words = f"<p><q>{escape(clip['text'])}</q></p>" if clip["text"] else ""
+    return f"""<article class="card">
+<div class="screen"><video controls playsinline preload="metadata" src="{embed(video, "video/mp4")}"></video></div>
+<div class="body"><div class="head"><h3>{escape(title)}</h3></div><p>{escape(clip["id"])}</p>{words}</div>
+</article>"""
+
+
 def cell(value: dict | None, look: str, domain: tuple[float, float]) -> str:
     """Two table cells: the number with its interval, and the same drawn."""
     if value is None:
@@ -114,11 +123,7 @@ def _shown(result: dict, folder: Path) -> str:
         for row, file in clip["files"].items():
             if not (folder / file).is_file():
                 continue
-            words = f"<p><q>{escape(clip['text'])}</q></p>" if clip["text"] else ""
-            cards.append(f"""<article class="card">
-<div class="screen"><video controls playsinline preload="metadata" src="{embed(folder / file, "video/mp4")}"></video></div>
-<div class="body"><div class="head"><h3>{escape(row)}</h3></div><p>{escape(clip["id"])}</p>{words}</div>
-</article>""")
+            cards.append(card(folder / file, row, clip))
     if not cards:
         return ""
     return f'<section>\n<h2>Hear it, see it</h2>\n<p class="about">The first clips, not the best ones.</p>\n<div class="cards">' \

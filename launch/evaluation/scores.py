@@ -63,9 +63,10 @@ class Scorer:
 
     def __init__(
         self, task: Task, clips: Clips, controls: Controls, space: MotionSpace, statistics, tools: Tools,
-        model: Mapping[str, Sequence[Sequence[Take]]],
+        model: Mapping[str, Sequence[Sequence[Take]]], alone: bool = False,
     ):
-        """`model`: row -> clip -> samples, complete in their streams (what was given is the truth's)."""
+        """`model`: row -> clip -> samples, complete in their streams (what was given is the truth's). `alone`: no other rows."""
+        self.alone = alone
         self.task, self.clips, self.controls, self.space, self.tools, self.model = task, clips, controls, space, tools, model
         self.truth = clips.test
         self.moves = "motion" in task.given + task.makes
@@ -106,8 +107,9 @@ class Scorer:
     def rows(self, table: str) -> list[str]:
         """The rows of a table, the model's first."""
         varied = "sound" if table == "speech" or (table == "sync" and "motion" not in self.task.makes) else "motion"
-        model = [row for row in self.model if (row == "model, rest alone") == (table == "leakage")]
-        return [*model, *(SOUND if varied == "sound" else MOTION)]
+        special = {"model, rest alone": "leakage", "model, other take": "sync"}
+        model = [row for row in self.model if special.get(row, table) == table and (row in special or table != "leakage")]
+        return [*model, *(() if self.alone else SOUND if varied == "sound" else MOTION)]
 
     def _take(self, table: str, row: str, i: int, sample: int = 0) -> Take:
         if row in self.model:

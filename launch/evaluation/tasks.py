@@ -17,6 +17,7 @@ from jamflow_jax.timeline import CROP_MEL, CROP_MOTION, motion_frames
 from launch.evaluation.clips import Held
 
 SAMPLE_STRIDE = 1_000_003  # between the seeds of a clip's samples
+CASCADED = "text-to-both"  # what two models can do one after the other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +125,18 @@ def request(task: Task, model, clip: Held, seed: int, rest: bool = False, swappe
     if model.config.stage == 1:
         stage_one(made, model, ("motion",))
     return made, prefix
+
+
+def hear(model, take: Take, seed: int):
+    """(The Request of motion for speech that another model made, no reference in front)."""
+    from jamflow_jax.flow.generate import Request
+    from launch.ask import stage_one
+
+    length = len(take.mel_TF)
+    made = Request(length, want_audio=False, mel=take.mel_TF, mel_known=np.ones(length, bool), seed=seed)
+    if model.config.stage == 1:
+        stage_one(made, model, ("motion",))
+    return made, 0
 
 
 def rest_alone(model, clip: Held, seed: int):

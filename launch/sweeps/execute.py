@@ -18,7 +18,7 @@ from pathlib import Path
 
 from jamflow_jax.train import metrics
 from launch.exits import CLEAN, SOME_REJECTED
-from launch.sweeps.plan import Run
+from launch.sweeps.plan import RUNS, Run
 from launch.sweeps.states import FAILED, FINISHED, RUNNING, STOPPED, Status, status, this_process, write_status
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -57,7 +57,10 @@ def commands(folder: str | Path, run: Run) -> list[list[str]]:
     workdir = str(Path(folder) / "runs" / run.name)
     train = ["train", "--config", run.config, *run.overrides, "--workdir", workdir]
     measure = ["evaluate", "--model", workdir, "--out"]
-    return [train] + [[*measure, f"{workdir}/evaluation/{e.folder}", *e.words] for e in run.evaluations]
+    here = f"{Path(folder) / 'runs'}/"
+    return [train] + [
+        [*measure, f"{workdir}/evaluation/{e.folder}", *(word.replace(RUNS, here) for word in e.words)] for e in run.evaluations
+    ]
 
 
 def complete(folder: str | Path, run: Run, now: Status) -> bool:
@@ -82,9 +85,10 @@ def execute(
     before = status(folder, run)
     now = dataclasses.replace(before, state=RUNNING, config=run.digest, job=job or this_process(), code=0, said="")
 
-    def note(**changes) -> Status:
+    def note(cpu: float = 0.0, **changes) -> Status:
         nonlocal now
-        now = dataclasses.replace(now, seconds=round(before.seconds + time.monotonic() - began, 1), **changes)
+        seconds, spent = before.seconds + time.monotonic() - began, now.cpu_seconds + cpu
+        now = dataclasses.replace(now, seconds=round(seconds, 1), cpu_seconds=round(spent, 2), **changes)
         return write_status(folder, run, now) if first else now
 
     note()
@@ -96,7 +100,8 @@ def execute(
         return note(state=FAILED, code=code, said=last_line(log), job="")
 
     if not now.trained:
-        code = _call(train, log, stop, environment, keep)
+        code, cpu = _call(train, log, stop, environment, keep)
+        note(cpu)
         if stop.asked:
             return note(state=STOPPED, job="")
         if code not in (CLEAN, SOME_REJECTED):
@@ -107,7 +112,8 @@ def execute(
     for evaluation, command in zip(run.evaluations, evaluations):
         if not first or evaluation.folder in now.evaluated:
             continue
-        code = _call(command, log, stop, environment, keep)
+        code, cpu = _call(command, log, stop, environment, keep)
+        note(cpu)
         if stop.asked:
             return note(state=STOPPED, job="")
         if code not in (CLEAN, SOME_REJECTED):
@@ -128,8 +134,8 @@ def last_line(log: Path) -> str:
     return (errors or lines or ["(the log is empty)"])[-1]
 
 
-def _call(words: list[str], log: Path, stop: Stop, environment: dict[str, str], keep: tuple[int, ...]) -> int:
-    """Runs `jamflow WORDS`, appending to `log`; its exit code."""
+def _call(words: list[str], log: Path, stop: Stop, environment: dict[str, str], keep: tuple[int, ...]) -> tuple[int, float]:
+    """Runs `jamflow WORDS`, appending to `log`; its exit code and the CPU seconds it took."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with open(log, "a", encoding="utf-8") as file:
         file.write(f"$ jamflow {' '.join(words)}\n")
@@ -143,4 +149,8 @@ def _call(words: list[str], log: Path, stop: Stop, environment: dict[str, str], 
             )  # fmt: skip
 
         with stop.watching(start) as process:
-            return process.wait() if process else -1
+            if process is None:
+                return -1, 0.0
+            _, status, used = os.wait4(process.pid, 0)  # as process.wait(), which does not say what was used
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode, used.ru_utime + used.ru_stime

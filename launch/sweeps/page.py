@@ -1,4 +1,5 @@
 """The page of a sweep: one HTML file with the question, the table with its intervals, the losses behind it and every run."""
+import json
 import math
 import string
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from jamflow_jax.evaluate.bootstrap import Interval
 from jamflow_jax.train import metrics
+from launch.evaluation.page import card
 from launch.outputs.charts import Series, interval, line_chart
 from launch.report import HERE, installed_version
 from launch.sweeps.plan import Metric, Sweep, text
@@ -18,8 +20,9 @@ LOOKS = ("s-motion", "s-truth")
 
 def page(sweep: Sweep, cells: Sequence[Cell], lines: Sequence[Line], folder: Path, command: str) -> str:
     """The whole file."""
-    body = [_header(sweep, cells), *(_metric(sweep, metric, lines) for metric in sweep.metrics), _losses(sweep, lines, folder),
-            _runs(cells), f"<section><h2>Again</h2><p><code>{escape(command)}</code></p></section>"]  # fmt: skip
+    body = [_header(sweep, cells), *(_metric(sweep, metric, lines) for metric in sweep.metrics), _samples(lines),
+            _losses(sweep, lines, folder), _runs(cells),
+            f"<section><h2>Again</h2><p><code>{escape(command)}</code></p></section>"]  # fmt: skip
     frame = string.Template((HERE / "report.html").read_text(encoding="utf-8"))
     return frame.substitute(
         title=escape(f"{sweep.name}: {sweep.question}"),
@@ -31,11 +34,11 @@ def page(sweep: Sweep, cells: Sequence[Cell], lines: Sequence[Line], folder: Pat
 
 def _header(sweep: Sweep, cells: Sequence[Cell]) -> str:
     states = [cell.status.state for cell in cells]
-    seconds = sum({cell.run: cell.status.seconds for cell in cells}.values())
+    seconds = sum({cell.run: cell.status.cpu_seconds for cell in cells}.values())
     tiles = [
         (f"{states.count('finished')}/{len(states)}", "rows and seeds finished"),
         (str(len({cell.run for cell in cells})), f"trainings of {Path(sweep.base).stem}"),
-        (f"{seconds / 3600:.1f} h", "of all runs together"),
+        (f"{seconds / 3600:.1f} h", "of CPU time, all runs together"),
         (", ".join(map(str, sweep.seeds)), "seeds, the same for every row"),
     ]
     shown_tiles = "".join(f'<div class="tile"><b>{escape(value)}</b><span>{escape(what)}</span></div>' for value, what in tiles)
@@ -70,6 +73,22 @@ def _metric(sweep: Sweep, metric: Metric, lines: Sequence[Line]) -> str:
 </section>"""
 
 
+def _samples(lines: Sequence[Line]) -> str:
+    """The first clip of every task with the first seed: the truth, then what each row made of it."""
+    cards: dict[str, list[str]] = {}  # task -> the truth and the rows
+    for line in lines:
+        found = next((cell.evaluation for cell in line.cells if cell.evaluation is not None), None)
+        for path in sorted(found.glob("*.json")) if found else ():
+            result = json.loads(path.read_text(encoding="utf-8"))
+            for clip in result.get("shown", ())[:1]:
+                files = {row: path.parent / file for row, file in clip["files"].items() if (path.parent / file).is_file()}
+                there = cards.setdefault(result["task"], [card(files["truth"], "truth", clip)] if "truth" in files else [])
+                there += [card(files["model"], line.row, clip)] if "model" in files else []
+    parts = "".join(f'<h3>{escape(task)}</h3><div class="cards">{"".join(found)}</div>' for task, found in cards.items())
+    about = '<p class="about">The first clip, the first seed.</p>'
+    return f"<section><h2>Hear it, see it</h2>{about}{parts}</section>" if parts else ""
+
+
 def _losses(sweep: Sweep, lines: Sequence[Line], folder: Path) -> str:
     figures = []
     for line in lines[:CURVES]:
@@ -90,7 +109,8 @@ def _losses(sweep: Sweep, lines: Sequence[Line], folder: Path) -> str:
 def _runs(cells: Sequence[Cell]) -> str:
     rows = "".join(
         f"<tr><td>{escape(cell.row)}</td><td>{cell.seed}</td><td><code>{escape(cell.run)}</code></td><td>{cell.status.state}"
-        f"<small>{escape(cell.status.said)}</small></td><td class=value>{cell.status.seconds:.0f} s</td></tr>"
+        f"<small>{escape(cell.status.said)}</small></td><td class=value>{cell.status.seconds:.0f} s"
+        f"<small>{cell.status.cpu_seconds:.0f} s of CPU</small></td></tr>"
         for cell in cells
     )
     head = "".join(f"<th>{name}</th>" for name in ("row", "seed", "training", "state", "time"))

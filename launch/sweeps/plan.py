@@ -6,16 +6,17 @@ that the question compares; every row is run with every seed, so rows with the s
     rows = {"first": {"model.joint_layers": (0, 1)}, "none": {"model.joint_layers": ()}}     names by hand, or a list without:
     rows = [{"evaluate.steps": n} for n in (4, 8, 16)]                                      named by the values, steps=4 ...
 
-A field of a row is one of the config (docs/configuration.md), or `evaluate.OPTION` of `jamflow evaluate`. A training is named by
-its config file, the values set on top of it and the seed: `small_joint_layers=0,1_seed=0`, `small_seed=0`. Rows and sweeps that
-train alike share one training, so write the base's own values as {}.
+A field of a row is one of the config (docs/configuration.md), or `evaluate.OPTION` of `jamflow evaluate`. `evaluate.speech_from`
+may name a row above: its training with the same seed then makes the speech of a cascade. A training is named by its config file,
+the values set on top of it and the seed: `small_joint_layers=0,1_seed=0`, `small_seed=0`. Rows and sweeps that train alike share
+one training, so write the base's own values as {}.
 """
 import argparse
 import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from jamflow_jax.errors import ConfigError
 from launch import python_files, run_config
 
 EVALUATE = "evaluate."
+RUNS = "{runs}/"  # in an evaluation's options: the sweep's own runs/, wherever that is
 LONGEST_NAME = 80  # characters; a folder's name may have 255
 
 
@@ -95,8 +97,8 @@ class Evaluation:
     """One `jamflow evaluate` of a finished training: the figures of one row and seed."""
 
     row: str
-    folder: str  # inside the run's evaluation/: the row's name and a hash of the options
-    words: tuple[str, ...]  # all options but --model and --out
+    folder: str  # inside the run's evaluation/: a hash of the options, so that sweeps that measure alike share it
+    words: tuple[str, ...]  # all options but --model and --out; RUNS stands for DIR/runs/
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +142,24 @@ def smallest(sweep: Sweep) -> Sweep:
     )  # fmt: skip
 
 
+def part(sweep: Sweep, rows: Sequence[str] = (), seeds: Sequence[int] = ()) -> Sweep:
+    """Some rows and seeds of a sweep, as a sweep; its baseline stays, and so do rows that make the speech of others.
+
+    Raises:
+      ConfigError: a row or seed that the sweep does not have.
+    """
+    there = sweep.named_rows()
+    for name, known, chosen in (("row", there, rows), ("seed", sweep.seeds, seeds)):
+        if bad := [value for value in chosen if value not in known]:
+            raise ConfigError(f"{sweep.file}: no {name} {bad[0]!r}; there are {', '.join(map(repr, known))}")
+    speakers = [there[name].get(EVALUATE + "speech_from") for name in rows]
+    kept = {sweep.compared_with, *rows, *speakers} if rows else set(there)
+    return dataclasses.replace(
+        sweep, rows={name: values for name, values in there.items() if name in kept}, baseline=sweep.compared_with,
+        seeds=tuple(seed for seed in sweep.seeds if seed in seeds or not seeds),
+    )  # fmt: skip
+
+
 def plan(sweep: Sweep) -> list[Run]:
     """All runs, seed by seed, so that a sweep that is cut short has whole comparisons. Every value is checked before this returns.
 
@@ -148,6 +168,7 @@ def plan(sweep: Sweep) -> list[Run]:
     """
     runs: dict[tuple, Run] = {}
     for seed in sweep.seeds:
+        names: dict[str, str] = {}  # row -> its training with this seed
         for row, values in sweep.named_rows().items():
             trained = {field: value for field, value in values.items() if not field.startswith(EVALUATE)}
             fields = {**sweep.fixed, **trained, "seed": seed}
@@ -159,11 +180,16 @@ def plan(sweep: Sweep) -> list[Run]:
             key = (seed, digest(to_dict(config)))
             name = name_of({**sweep.fixed, **trained, "seed": seed}, Path(sweep.base).stem)
             run = runs.get(key) or Run(name, sweep.base, overrides, seed, config.steps, key[1], (), ())
-            evaluations = run.evaluations
+            names[row], evaluations = run.name, run.evaluations
             if sweep.evaluate is not None:
                 options = {option.removeprefix(EVALUATE): value for option, value in values.items() if option.startswith(EVALUATE)}
-                words = _evaluate_words({"data": config.data.path, **sweep.evaluate, **options}, f"{sweep.file}, row {row!r}")
-                evaluations += (Evaluation(row, f"{_short(row)}-{digest(words)[:6]}", words),)
+                options = {"data": config.data.path, **sweep.evaluate, **options}
+                if (speaker := options.get("speech_from")) in sweep.named_rows():
+                    if speaker not in names:
+                        raise ConfigError(f"{sweep.file}, row {row!r}: the row {speaker!r} of its speech_from must stand above it")
+                    options["speech_from"] = RUNS + names[speaker]
+                words = _evaluate_words(options, f"{sweep.file}, row {row!r}")
+                evaluations += (Evaluation(row, digest(words), words),)
             runs[key] = dataclasses.replace(run, rows=(*run.rows, row), evaluations=evaluations)
     if len({run.name for run in runs.values()}) < len(runs):
         raise ConfigError(f"{sweep.file}: two trainings have the same name; write their values differently")

@@ -29,6 +29,7 @@ class Cell:
     run: str
     status: Status
     figures: Mapping[str, float]  # dotted key -> value; empty unless finished
+    evaluation: Path | None = None  # where `jamflow evaluate` left this row's files; None unless finished
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,13 +53,14 @@ def collect(sweep: Sweep, runs: Sequence[Run], statuses: Mapping[str, Status], f
     for run in runs:
         workdir, found = Path(folder) / "runs" / run.name, statuses[run.name]
         for row in run.rows:
-            figures = {}
+            figures, measured = {}, None
             if found.state == FINISHED:
                 figures = _training(workdir)
                 for evaluation in run.evaluations:
                     if evaluation.row == row:
-                        figures |= _evaluation(workdir / "evaluation" / evaluation.folder)
-            cells.append(Cell(row, run.seed, run.name, found, figures))
+                        measured = workdir / "evaluation" / evaluation.folder
+                        figures |= _evaluation(measured)
+            cells.append(Cell(row, run.seed, run.name, found, figures, measured))
     return cells
 
 
@@ -97,8 +99,11 @@ def table_csv(sweep: Sweep, lines: Sequence[Line]) -> str:
 def runs_csv(cells: Sequence[Cell]) -> str:
     """One line a run, with everything that was measured."""
     keys = sorted({key for cell in cells for key in cell.figures})
-    body = [[c.row, c.seed, c.run, c.status.state, c.status.seconds, *(c.figures.get(key, "") for key in keys)] for c in cells]
-    return _csv([["row", "seed", "run", "state", "seconds", *keys], *body])
+    body = [
+        [c.row, c.seed, c.run, c.status.state, c.status.seconds, c.status.cpu_seconds, *(c.figures.get(key, "") for key in keys)]
+        for c in cells
+    ]
+    return _csv([["row", "seed", "run", "state", "seconds", "cpu_seconds", *keys], *body])
 
 
 def table_text(sweep: Sweep, lines: Sequence[Line]) -> str:
@@ -110,9 +115,29 @@ def table_text(sweep: Sweep, lines: Sequence[Line]) -> str:
     return "\n".join([*rows, f"(mean over seeds [95 % t interval]; differences from {sweep.compared_with!r}, seed by seed)"])
 
 
+def table_markdown(sweep: Sweep, lines: Sequence[Line]) -> str:
+    """The table for a document: of every metric the mean over seeds and, below it, the difference from the baseline."""
+    arrows = {"higher": "↑", "lower": "↓"}
+    head = [sweep.question, "seeds", *(f"{m.name} {arrows[m.better]}" for m in sweep.metrics)]
+    rows = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for line in lines:
+        words = []
+        for metric in sweep.metrics:
+            value, difference = line.values[metric.key], line.differences[metric.key]
+            words.append(shown(value) + (f"<br>{_signed(difference)}" if difference else ""))
+        rows.append(f"| {line.row} | {line.finished} | {' | '.join(words)} |")
+    note = f"(mean over seeds [95 % t interval]; below it the difference from {sweep.compared_with!r}, seed by seed.)"
+    return "\n".join([*rows, "", note]) + "\n"
+
+
 def shown(value: Interval | None) -> str:
     """0.512 [0.480, 0.544]; the mean alone of a single seed."""
     return "-" if value is None else f"{value.mean:.3f}" if math.isnan(value.low) else str(value)
+
+
+def _signed(difference: Interval) -> str:
+    """+0.031 [0.020, 0.042], so that it is not taken for a value."""
+    return f"{'+' * (difference.mean >= 0)}{shown(difference)}"
 
 
 def _both(sweep: Sweep, line: Line) -> list[Interval | None]:

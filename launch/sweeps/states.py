@@ -24,7 +24,8 @@ class Status:
     config: str = ""  # digest of the RunConfig
     trained: bool = False
     evaluated: tuple[str, ...] = ()  # folders of the finished evaluations
-    seconds: float = 0.0  # of all its processes so far
+    seconds: float = 0.0  # of all its processes so far, by the clock
+    cpu_seconds: float = 0.0  # of all its processes that ended
     job: str = ""  # who has it: a SLURM job, or "process N on HOST"
     code: int = 0  # exit code that ended it
     said: str = ""  # the log's last line, of a run that failed

@@ -7,7 +7,7 @@ from jamflow_jax.train.state import init_params
 from launch import run_config
 
 SIZES = {"base": (667e6, 669e6), "3b": (2.7e9, 3.2e9), "10b": (9e9, 11e9), "quickstart": (5e6, 15e6), "grid": (6e6, 8e6),
-         "small": (2e6, 3e6)}  # fmt: skip
+         "small": (1e6, 1.5e6), "grid_small": (1e6, 1.6e6)}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SIZES)

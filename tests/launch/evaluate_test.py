@@ -108,6 +108,29 @@ def test_a_perfect_model_scores_as_the_truth(data, model, tmp_path, monkeypatch,
     assert speech["shuffled"]["mel_unaligned"]["mean"] > 1
 
 
+def test_a_cascade_moves_to_the_speech_it_made(data, model, tmp_path, monkeypatch):
+    speaker, heard = dataclasses.replace(model), []
+    monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda run, **_: speaker if run == "speech" else model)
+
+    def told(which, requests, config):
+        for made, _ in requests:
+            check(which.config.model, made)
+        if which is speaker:
+            assert all(made.text_ids is not None and not made.want_motion for made, _ in requests)
+            return [Take(np.full((made.length, 100), made.seed % 7, np.float32)) for made, _ in requests]
+        heard.extend(made.mel[0, 0] for made, _ in requests)
+        return [Take(None, np.full((26, 63), made.mel[0, 0])) for made, _ in requests]
+
+    monkeypatch.setattr(evaluate, "generated", told)
+    command = [*COMMAND, "--data", str(data), "--out", str(tmp_path), "--model-only", "--speech-from", "speech"]
+    assert evaluate.main([*command, "--task", "audio-to-motion"]) == 2
+    assert evaluate.main([*command, "--task", "text-to-both"]) == 0
+    assert heard[:4] == [0, 1, 2, 3] and heard[4] == evaluate.SAMPLE_STRIDE % 7, "its own takes, then others for the last row"
+    result = read(tmp_path, "text-to-both")
+    assert set(result["tables"]["sync"]["rows"]) == {"model", "model, shuffled", "model, other take"}
+    assert set(result["tables"]["motion"]["rows"]) == {"model", "model, shuffled"} and result["speech_from"] == "speech"
+
+
 def test_what_is_hidden_lies_on_the_grid():
     for length in (50, 93, 280):
         mel, motion = hidden(length)

@@ -51,7 +51,8 @@ def test_run_again_and_status(words, tmp_path, capsys):
     assert "[2/2] quickstart_steps=5_warmup=1_lr=0.5_seed=0: failed with exit code 1: error: too fast" in said.out
     assert said.err.startswith("failed: quickstart_steps=5_warmup=1_lr=0.5_seed=0: error: too fast (")
     assert "good  1/1    0.250" in said.out
-    assert sorted(path.name for path in (tmp_path / "out" / "results").iterdir()) == ["which-runs.csv", "which.csv", "which.html"]
+    assert sorted(path.name for path in (tmp_path / "out" / "results").iterdir()) == [
+        "which-runs.csv", "which.csv", "which.html", "which.md"]  # fmt: skip
     assert sweep.main(words) == 3  # what failed is tried again, what finished is not
     assert "1 finished earlier, kept" in (said := capsys.readouterr().out) and "[1/1]" in said
     assert sweep.main(["status", *words]) == 3
@@ -59,7 +60,8 @@ def test_run_again_and_status(words, tmp_path, capsys):
 
 
 def test_wrong_usage(words, capsys):
-    for wrong in (["joint_layerz"], [*words, "--parallel", "0"], [*words, "--slurm", "partition"], ["statsu", *words]):
+    for wrong in (["joint_layerz"], [*words, "--parallel", "0"], [*words, "--seeds", "x"], [*words, "--slurm", "partition"],
+                  ["statsu", *words]):  # fmt: skip
         with pytest.raises(SystemExit) if len(wrong) > 1 else contextlib.nullcontext():
             assert sweep.main(wrong) == 2
         assert capsys.readouterr().err.count("\n") == 1

@@ -23,7 +23,8 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_not_repeated(sweep, jamflow
     stop.now()
     thread.join()
     assert states.status(tmp_path, run).state == "stopped"  # though the training ended with exit code 0
-    assert execute(run, tmp_path, Stop(), {}).state == "finished"
+    done = execute(run, tmp_path, Stop(), {})
+    assert done.state == "finished" and done.cpu_seconds > 0
     assert execute(run, tmp_path, Stop(), {}).state == "finished"
     assert len(calls(jamflow, "train")) == 2 and len(calls(jamflow, "evaluate")) == 2
 

@@ -1,11 +1,12 @@
 """Runs, names and options of a sweep; every mistake names the file and what is wrong in it."""
+import dataclasses
 from fractions import Fraction
 
 import pytest
 
 from jamflow_jax.errors import ConfigError
 from launch import run_config
-from launch.sweeps import plan
+from launch.sweeps import execute, plan
 
 
 def test_rows_that_train_alike_share_a_training(sweep):
@@ -22,6 +23,28 @@ def test_the_smallest_form_is_a_sweep_of_its_own(sweep):
     small = plan.smallest(sweep)
     assert [run.name for run in plan.plan(small)] == [f"quickstart_steps=5_warmup=1_lr={rate}_seed=7" for rate in (0.1, 0.3)]
     assert small.compared_with == "low"
+
+
+def test_a_part_keeps_what_its_rows_are_compared_with(sweep):
+    some = plan.part(sweep, ["bad"], [1])
+    assert list(some.named_rows()) == ["low", "bad"] and some.seeds == (1,)
+    assert plan.part(sweep) == dataclasses.replace(sweep, baseline="low")
+    with pytest.raises(ConfigError, match="no row 'hig'; there are 'low'"):
+        plan.part(sweep, ["hig"])
+    with pytest.raises(ConfigError, match="no seed 9; there are 0, 1"):
+        plan.part(sweep, [], [9])
+
+
+def test_a_cascade_names_the_training_that_speaks(sweep):
+    rows = {**sweep.named_rows(), "low": {"optim.lr": 0.1, "evaluate.speech_from": "high"}}
+    with pytest.raises(ConfigError, match="row 'low': the row 'high' of its speech_from must stand above it"):
+        plan.plan(dataclasses.replace(sweep, rows=rows))
+    rows = {"high": rows.pop("high"), **rows}
+    cascade = plan.part(dataclasses.replace(sweep, rows=rows, baseline="bad"), ["low"])
+    assert list(cascade.named_rows()) == ["high", "low", "bad"]
+    runs = plan.plan(cascade)
+    assert runs[4].seed == 1 and runs[4].evaluations[0].words[-1] == plan.RUNS + runs[3].name
+    assert execute.commands("here", runs[4])[1][-1] == f"here/runs/{runs[3].name}"
 
 
 @pytest.mark.parametrize("values, name", [

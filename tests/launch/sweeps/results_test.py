@@ -21,6 +21,10 @@ def test_table(sweep, done):
     text = results.table_text(sweep, lines)
     assert "0.200 [0.200, 0.200]" in text.splitlines()[1] and text.splitlines()[4].split() == ["bad", "0/2", "-", "-", "-", "-"]
 
+    text = results.table_markdown(sweep, lines)
+    assert text.startswith("| Which rate? | seeds | r ↑ | train.loss ↓ |\n")
+    assert "<br>+0.200 [0.200, 0.200] | 0.300 [" in text and "| bad | 0 | - | - |" in text
+
     rows = list(csv.DictReader(io.StringIO(results.table_csv(sweep, lines))))
     assert rows[0]["row"] == "high" and rows[3]["train.loss"] == ""
     assert float(rows[0]["rows.model.r_difference"]) == pytest.approx(0.2)
