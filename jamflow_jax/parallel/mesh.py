@@ -36,11 +36,18 @@ def make_mesh(
         raise ConfigError(f"config.mesh.slices is {slices}, but the devices come in {found} slice{'s' * (found > 1)}")
     if sizes[0] % slices:
         raise ConfigError(f"config.mesh.data is {sizes[0]}: the {slices} slices lie along it, so it must be a multiple of them")
-    types = (AxisType.Auto,) * len(AXES)
-    if slices == 1:
-        return jax.make_mesh(sizes, AXES, axis_types=types, devices=devices)
     within, across = (sizes[0] // slices, *sizes[1:]), (slices, 1, 1, 1)
-    return Mesh(mesh_utils.create_hybrid_device_mesh(within, across, devices), AXES, axis_types=types)
+
+    def arranged(split: bool) -> np.ndarray:
+        if slices == 1:
+            return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=split)
+        return mesh_utils.create_hybrid_device_mesh(within, across, devices, allow_split_physical_axes=split)
+
+    try:
+        chips = arranged(False)
+    except NotImplementedError:  # an axis that is no product of the torus's sides: 8 of 4x4x4 is one side and half of another
+        chips = arranged(True)
+    return Mesh(chips, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def axis_sizes(data: int, fsdp: int, tensor: int, sequence: int, devices: int) -> tuple[int, int, int, int]:

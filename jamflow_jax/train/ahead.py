@@ -17,7 +17,7 @@ from jamflow_jax.train.step import make_train_step
 # Of the TPU's compiler: KiB of on-chip memory that one operation may take for its tiles (its own default is 16 MiB and more). Every
 # tile is written out instruction by instruction, which is nearly all of the compiler's work, and an eighth of the memory makes a
 # sixth of the work. What a plan reads, arrays in the chip's memory and collectives, stays: docs/scale.md compares the two.
-SMALL_TILES = {"xla_tpu_scoped_vmem_limit_kib": "2048"}
+SMALL_TILES = {"xla_tpu_scoped_vmem_limit_kib": "4096"}
 
 
 @dataclasses.dataclass(frozen=True)

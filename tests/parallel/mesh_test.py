@@ -38,6 +38,14 @@ class Chip:
         return [self.id % 2, self.id % 4 // 2, 0]
 
 
+class Torus(Chip):
+    """One of 4 x 4 x 4."""
+
+    @property
+    def coords(self):
+        return [self.id % 4, self.id // 4 % 4, self.id // 16]
+
+
 def test_slices_lie_along_data_and_no_other_axis_crosses_them():
     chips = [Chip(i, i // 4) for i in range(8)]
     mesh = make_mesh(data=4, fsdp=2, slices=2, devices=chips[::-1])
@@ -45,6 +53,15 @@ def test_slices_lie_along_data_and_no_other_axis_crosses_them():
     assert dict(mesh.shape) == {"data": 4, "fsdp": 2, "tensor": 1, "sequence": 1}
     assert slices[:2].max() == 0 and slices[2:].min() == 1
     assert {chip.id for chip in mesh.devices.flat} == set(range(8))
+
+
+def test_an_axis_may_be_a_side_of_the_torus_and_half_of_another():
+    """fsdp 8 of configs/3b.py on v5p:4x4x4, which jax.make_mesh refuses."""
+    chips = [Torus(i, 0) for i in range(64)]
+    mesh = make_mesh(data=-1, fsdp=8, devices=chips)
+    assert dict(mesh.shape) == {"data": 8, "fsdp": 8, "tensor": 1, "sequence": 1}
+    spread = [np.ptp([chip.coords for chip in row.flat], axis=0).tolist() for row in mesh.devices]
+    assert all(sorted(sides) == [0, 1, 3] for sides in spread)  # 1 x 2 x 4 neighbours hold one copy of the parameters
 
 
 @pytest.mark.parametrize("sizes, says", [
