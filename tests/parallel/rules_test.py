@@ -104,17 +104,16 @@ def test_the_lowered_step_asks_for_every_layout_so_often():
     activations = {
         "{examples}, {sequence}, {}": 18,  # hidden states
         "{examples}, {sequence}, {tensor}": 18,  # hidden units
-        "{examples}, {sequence}, {tensor}, {}": 12,  # attention's output
-        "{}, {examples}, {sequence}, {tensor}, {}": 12,  # queries, keys and values together
+        "{examples}, {sequence}, {tensor}, {}": 24,  # queries, keys and values together, and attention's output
         "{examples}, {}, {tensor}, {}": 24,  # keys and values, whole on sequence
         "{examples}, {}": 4,  # time
     }
     gradients = {  # as their parameters lie
-        "{fsdp}": 24, "{fsdp}, {}": 4, "{fsdp}, {tensor}": 12, "{fsdp}, {}, {tensor}, {}": 4, "{tensor}, {fsdp}": 10,
+        "{fsdp}": 24, "{fsdp}, {}": 4, "{fsdp}, {tensor}": 12, "{fsdp}, {tensor}, {}": 4, "{tensor}, {fsdp}": 10,
         "{}, {fsdp}": 4, "{}, {}, {fsdp}": 6,
     }  # fmt: skip
     parameters = {  # whole on fsdp; and gradients of those that lie so
-        "{}": 46, "{}, {}": 10, "{}, {}, {}": 8, "{}, {tensor}": 22, "{tensor}": 30, "{tensor}, {}": 20, "{}, {}, {tensor}, {}": 8,
+        "{}": 46, "{}, {}": 10, "{}, {}, {}": 8, "{}, {tensor}": 22, "{tensor}": 30, "{tensor}, {}": 20, "{}, {tensor}, {}": 8,
     }  # fmt: skip
     assert {kind: number for kind, number in found.items() if "examples" in kind} == activations
     assert {kind: number for kind, number in found.items() if "fsdp" in kind} == gradients
