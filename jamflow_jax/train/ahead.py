@@ -14,10 +14,12 @@ from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.state import TrainState, layout, streams
 from jamflow_jax.train.step import make_train_step
 
-# Of the TPU's compiler: KiB of on-chip memory that one operation may take for its tiles (its own default is 16 MiB and more). Every
-# tile is written out instruction by instruction, which is nearly all of the compiler's work, and an eighth of the memory makes a
-# sixth of the work. What a plan reads, arrays in the chip's memory and collectives, stays: docs/scale.md compares the two.
-SMALL_TILES = {"xla_tpu_scoped_vmem_limit_kib": "4096"}
+# Of the TPU's compiler, for a program that is read and not run.
+#   scoped_vmem_limit: KiB of on-chip memory that one operation may take for its tiles (its own default is 16 MiB and more). Every
+#     tile is written out instruction by instruction, which is nearly all of the compiler's work, and a quarter of the memory makes a
+#     third of it; less, and its all-reduce over 1,024 chips divides by zero. Arrays and collectives stay (docs/scale.md).
+#   offload_gather: looking up characters on the SparseCores of v5p and v6e makes an instruction that jaxlib cannot read back.
+FOR_READING = {"xla_tpu_scoped_vmem_limit_kib": "4096", "xla_tpu_offload_gather_to_sparsecore": "false"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +55,9 @@ def abstract_batch(config: RunConfig, examples: int, frames: int, mesh: Mesh) ->
 def compile_step(config: RunConfig, mesh: Mesh, examples: int, frames: int) -> Compiled:
     """Traces, lowers and compiles the train step of a batch of `examples` x `frames` mel frames for the mesh's devices.
 
-    For a TPU with SMALL_TILES: the program is for reading, not for running.
+    For a TPU with the options FOR_READING.
     """
-    options = SMALL_TILES if mesh.devices.flat[0].platform == "tpu" else None
+    options = FOR_READING if mesh.devices.flat[0].platform == "tpu" else None
     began = time.perf_counter()
     state, batch = abstract_state(config, mesh), abstract_batch(config, examples, frames, mesh)
     with jax.set_mesh(mesh):
