@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from launch.arguments import box
 from launch.evaluation import tasks
 from launch.evaluation.tasks import SAMPLE_STRIDE, TASKS, Take, Task
 from launch.exits import CLEAN, SOME_REJECTED, Parser, one_line_errors
@@ -347,16 +348,10 @@ def _parser() -> argparse.ArgumentParser:
     tools.add_argument("--retrieval", type=int, default=10, metavar="N", help="motions to find the right one among (default 10)")
     tools.add_argument("--syncnet", metavar="FILE", help="a SyncNet for LSE-C and LSE-D; needs --face")
     tools.add_argument("--face", metavar="FILE", help="the picture that says it for --syncnet")
-    tools.add_argument("--face-box", metavar="L,T,R,B", type=_box, help="the face's box in pixels; default: the middle")
+    tools.add_argument("--face-box", metavar="L,T,R,B", type=box, help="the face's box in pixels; default: the middle")
     tools.add_argument("--face-weights", metavar="DIR", help="LivePortrait's files; default as of jamflow render")
     add_solver_options(parser.add_argument_group("the solver"))
     return parser
-
-
-def _box(text: str) -> tuple[float, ...]:
-    from launch.render import box
-
-    return box(text)
 
 
 if __name__ == "__main__":

@@ -26,13 +26,6 @@ class Parser(argparse.ArgumentParser):
         sys.exit(_say(f"{message} (see {self.prog} --help)", WRONG_USAGE))
 
 
-def key_value(text: str) -> str:
-    """The type of an option's argument KEY=VALUE."""
-    if "=" not in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    return text
-
-
 def one_line_errors(main: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
     """Wraps a command's `main(argv) -> exit code` so that InputError, a file in the way and Ctrl-C end it in one line."""
 

@@ -18,7 +18,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.exits import CLEAN, Parser, key_value, one_line_errors
+from launch.arguments import key_value
+from launch.exits import CLEAN, Parser, one_line_errors
 
 SCRIPTS = Path(__file__).parent / "scripts"
 TOOLS = {"local": "bash", "slurm": "sbatch", "tpu": "gcloud", "gke": "kubectl"}

@@ -10,6 +10,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+from launch.arguments import frame_rate
 from launch.exits import CLEAN, Parser, one_line_errors
 
 
@@ -21,7 +22,7 @@ def main(argv: list[str]) -> int:
     parser = Parser("motion", __doc__)
     parser.add_argument("video", metavar="FILE", help="a video or picture of one face")
     parser.add_argument("--out", required=True, metavar="FILE.pkl", help="an older one is replaced")
-    parser.add_argument("--fps", type=Fraction, metavar="N", help="frames a second of the template; default: the video's")
+    parser.add_argument("--fps", type=frame_rate, metavar="N", help="frames a second of the template; default: the video's")
     add_place_options(parser.add_argument_group("where the face is; default: the middle of the picture"))
     add_network_options(parser.add_argument_group("the network"))
     options = parser.parse_args(argv)
@@ -39,8 +40,8 @@ def main(argv: list[str]) -> int:
     from launch.outputs.staging import check_writable
 
     path, out = Path(options.video), Path(options.out)
-    if options.fps is not None and not 1 <= options.fps <= 240:
-        raise ConfigError(f"--fps {options.fps}: frames a second, 1 to 240")
+    if out.suffix.lower() != ".pkl":
+        raise ConfigError(f"--out {out}: a template is a .pkl")
     check_writable(out.parent)
     where = options.box, options.landmarks, None if options.detector is None else find.load_detector(options.detector)
     if path.suffix.lower() in video_reader.ENDINGS:

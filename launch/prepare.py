@@ -14,8 +14,9 @@ import os
 import shlex
 import sys
 
+from launch.arguments import amount, box, count, positive, positive_count
 from launch.exits import Parser, one_line_errors
-from launch.render import WEIGHTS_HELP, box
+from launch.render import WEIGHTS_HELP
 
 TOKENIZERS = ("char", "pinyin", "byte")
 
@@ -139,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     portrait.add_argument("--weights", metavar="DIR", help=WEIGHTS_HELP)
     portrait.add_argument("--box", type=box, metavar="L,T,R,B", help="the face's box in pixels, in all videos")
     portrait.add_argument("--detector", metavar="MODULE:FUNCTION", help="finds faces in a picture; default: the middle of it")
-    portrait.add_argument("--batch", type=_positive_count, default=32, metavar="N", help="frames at once (default %(default)s)")
+    portrait.add_argument("--batch", type=positive_count, default=32, metavar="N", help="frames at once (default %(default)s)")
     parser.add_argument("--one-face", action="store_true", help="reject videos with several faces; default: follow the largest")
     parser.add_argument("--cache", metavar="DIR", help="keeps what was extracted from videos (default OUT.extracted)")
     parser.add_argument("--space", default="liveportrait", help="motion space of the data set: liveportrait, landmarks, "
@@ -151,11 +152,11 @@ def _parser() -> argparse.ArgumentParser:
                         "tokens unless written char:FILE (default %(default)s)")  # fmt: skip
     parser.add_argument("--validation", type=_share, default=0.05, help="share held out for validation (default %(default)s)")
     parser.add_argument("--test", type=_share, default=0.05, help="share held out for tests (default %(default)s)")
-    parser.add_argument("--max-seconds", type=_positive, default=30.0, metavar="S", help="longer clips are rejected (default 30)")
+    parser.add_argument("--max-seconds", type=positive, default=30.0, metavar="S", help="longer clips are rejected (default 30)")
     parser.add_argument("--crop", action="store_true", help="crop longer clips there instead (their text is dropped)")
     parser.add_argument("--segment", action="store_true", help="cut longer recordings on pauses instead")
-    parser.add_argument("--min-seconds", type=_amount, default=0.0, metavar="S", help="shorter clips are rejected (default 0)")
-    parser.add_argument("--trim", type=_positive, metavar="DB", help="cut silence at the ends: DB under the speech (usual: 35)")
+    parser.add_argument("--min-seconds", type=amount, default=0.0, metavar="S", help="shorter clips are rejected (default 0)")
+    parser.add_argument("--trim", type=positive, metavar="DB", help="cut silence at the ends: DB under the speech (usual: 35)")
     parser.add_argument("--loudness", type=_level, metavar="DB", help="bring speech to this level (F5-TTS: -20)")
     parser.add_argument("--words-per-second", type=_span, metavar="LOW,HIGH", help="reject clips spoken slower or faster")
     parser.add_argument("--strict-text", action="store_true", help="reject clips with characters outside the vocabulary")
@@ -167,12 +168,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--speech-features", metavar="DIR", help="of this wav2vec2 or HuBERT model (a folder), in their own column")
     parser.add_argument("--speech-layer", type=int, default=-1, metavar="N", help="hidden state to take (default: the last)")
     parser.add_argument("--speech-python", metavar="FILE", help="a Python with torch and transformers (default: this one)")
-    parser.add_argument("--max-gap", type=_count, default=5, metavar="FRAMES",
+    parser.add_argument("--max-gap", type=count, default=5, metavar="FRAMES",
                         help="missing motion frames in a row that are interpolated (default %(default)s)")  # fmt: skip
     parser.add_argument("--no-audio", dest="audio", action="store_false", help="do not keep the sound itself, only its mel")
-    parser.add_argument("--workers", type=_count, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    parser.add_argument("--workers", type=count, default=os.cpu_count() or 1, help="processes (default: all cores)")
     parser.add_argument("--beam", metavar="OPTIONS", help="write the shards on a Beam runner: runner=DirectRunner")
-    parser.add_argument("--shard-clips", type=_positive_count, metavar="N", help="clips per shard (default: 64 to 1024)")
+    parser.add_argument("--shard-clips", type=positive_count, metavar="N", help="clips per shard (default: 64 to 1024)")
     parser.add_argument("--overwrite", action="store_true", help="replace the data set that is in DIR")
     return parser
 
@@ -205,20 +206,6 @@ def _share(text: str) -> float:
     return value
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("a number above 0 is needed")
-    return value
-
-
-def _amount(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError("a number from 0 on is needed")
-    return value
-
-
 def _level(text: str) -> float:
     value = float(text)
     if not -60 <= value < 0:
@@ -231,20 +218,6 @@ def _span(text: str) -> tuple[float, float]:
     if not comma or not 0 <= float(low) < float(high):
         raise argparse.ArgumentTypeError("two numbers LOW,HIGH are needed")
     return float(low), float(high)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("a count from 0 on is needed")
-    return value
-
-
-def _positive_count(text: str) -> int:
-    value = _count(text)
-    if not value:
-        raise argparse.ArgumentTypeError("a count above 0 is needed")
-    return value
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from launch.arguments import box, crf, number, positive_count
 from launch.exits import CLEAN, Parser, one_line_errors
 
 REGIONS = ("all", "exp", "pose", "lip", "eyes")  # animate.REGIONS; JAX is not imported for --help
@@ -25,16 +26,17 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
 
     from data_pipelines.prepare.audio_stream import stream_audio
-    from jamflow_jax.errors import InputError
+    from jamflow_jax.errors import ConfigError, InputError
     from jamflow_jax.face.find import Follow, load_detector
     from launch.compile_cache import use_compile_cache
     from launch.outputs import portrait, provenance
-    from launch.outputs.staging import check_writable, staged
+    from launch.outputs.staging import check_other, check_writable, staged
     from launch.outputs.video import write_mp4
 
     out = Path(options.out)
     if out.suffix.lower() != ".mp4":
-        raise InputError(f"--out {out}: the result is an .mp4")
+        raise ConfigError(f"--out {out}: the result is an .mp4")
+    check_other(out, options.source, options.motion, options.audio)
     check_writable(out.parent)
     drive = read_drive(options.motion)
     detector = None if options.detector is None else load_detector(options.detector)
@@ -87,15 +89,15 @@ def weights_folder(folder: str | None) -> str:
     return folder or os.environ.get("JAMFLOW_LIVEPORTRAIT") or "weights/liveportrait"
 
 
-def load_networks(folder: str | None, batch: int = 8, dtype: str | None = None, needed: tuple[str, ...] | None = None):
+def load_networks(folder: str | None, batch: int | None = None, dtype: str | None = None, needed: tuple[str, ...] | None = None):
     """The networks with the weights in a folder (`weights_folder`); those `needed`, or all. Raises InputError."""
     import jax.numpy as jnp
 
-    from jamflow_jax.face.networks import Networks, default_dtype
+    from jamflow_jax.face.networks import Networks, default_batch, default_dtype
     from jamflow_jax.torch_io import liveportrait
 
     params = liveportrait.load(weights_folder(folder), needed or tuple(liveportrait.FILES))
-    return Networks(params, batch, default_dtype() if dtype is None else jnp.dtype(dtype))
+    return Networks(params, batch or default_batch(), default_dtype() if dtype is None else jnp.dtype(dtype))
 
 
 def look(options: argparse.Namespace):
@@ -118,16 +120,8 @@ def add_place_options(parser: argparse.ArgumentParser) -> None:
 def add_network_options(parser: argparse.ArgumentParser) -> None:
     """Weights and how they are run."""
     parser.add_argument("--weights", metavar="DIR", help=WEIGHTS_HELP)
-    parser.add_argument("--batch", type=int, default=8, metavar="N", help="frames computed at once (default %(default)s)")
+    parser.add_argument("--batch", type=positive_count, metavar="N", help="frames computed at once (default: 1 on CPUs, else 8)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="default: float32 on CPUs, else bfloat16")
-
-
-def box(text: str) -> tuple[float, ...]:
-    """LEFT,TOP,RIGHT,BOTTOM."""
-    values = tuple(float(part) for part in text.split(","))
-    if len(values) != 4:
-        raise argparse.ArgumentTypeError("four numbers: left,top,right,bottom")
-    return values
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -137,13 +131,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, metavar="FILE.mp4", help="an older one is replaced")
     parser.add_argument("--audio", metavar="FILE", help="the speech, which starts with the motion; default: what sample wrote")
     parser.add_argument("--silent", action="store_true", help="no sound")
-    parser.add_argument("--crf", type=int, default=18, help="quality of the video, less is better (default %(default)s)")
+    parser.add_argument("--crf", type=crf, default=18, help="quality of the video, less is better (default %(default)s)")
     parser.add_argument("--no-mark", action="store_true", help="do not say in the file's metadata that it was generated")
     add_place_options(parser.add_argument_group("where the face is; default: the middle of the picture"))
     how = parser.add_argument_group("how it moves")
     how.add_argument("--region", choices=REGIONS, help="what moves; default: all of a picture, a video's lips")
     how.add_argument("--absolute", action="store_true", help="take the motion as it is, not relative to its first frame")
-    how.add_argument("--multiplier", type=float, default=1.0, help="of the movement (default %(default)s)")
+    how.add_argument("--multiplier", type=number, default=1.0, help="of the movement (default %(default)s)")
     how.add_argument("--no-adapt", action="store_true", help="do not scale the movement to the size of the face")
     how.add_argument("--no-stitch", action="store_true", help="let shoulders and hair move along")
     how.add_argument("--no-smooth", action="store_true", help="do not smooth the motion of a video over time")

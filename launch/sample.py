@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from launch.arguments import box
 from launch.ask import TASKS, Ask, Question, read
 from launch.exits import CLEAN, NOTHING_USABLE, SOME_REJECTED, Parser, one_line_errors
 from launch.outputs.clip import Clip
@@ -272,12 +273,6 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step", type=int, metavar="N", help="this checkpoint instead of the newest")
 
 
-def _box(text: str) -> tuple[float, ...]:
-    from launch.render import box
-
-    return box(text)
-
-
 def _files(text: str) -> tuple[str, ...]:
     chosen = tuple(part.strip() for part in text.split(","))
     if bad := [part for part in chosen if part not in KINDS]:
@@ -320,7 +315,7 @@ def _parser() -> argparse.ArgumentParser:
                         "of about so many seconds (default %(default)g)")  # fmt: skip
     face = parser.add_argument_group("a talking face (docs/faces.md)")
     face.add_argument("--face", metavar="FILE", help="a picture or video of somebody who says it: NAME_face.mp4")
-    face.add_argument("--face-box", type=_box, metavar="L,T,R,B", help="the face's box in pixels; default: the middle")
+    face.add_argument("--face-box", type=box, metavar="L,T,R,B", help="the face's box in pixels; default: the middle")
     face.add_argument("--face-weights", metavar="DIR", help="LivePortrait's files; default as of jamflow render")
     add_solver_options(parser.add_argument_group("the solver"))
     return parser

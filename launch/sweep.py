@@ -13,7 +13,8 @@ code 3.
 import sys
 from pathlib import Path
 
-from launch.exits import CLEAN, NOTHING_USABLE, SOME_REJECTED, Parser, key_value, one_line_errors
+from launch.arguments import key_value, positive_count
+from launch.exits import CLEAN, NOTHING_USABLE, SOME_REJECTED, Parser, one_line_errors
 
 INTERRUPTED = 130
 
@@ -145,7 +146,7 @@ def _parser() -> Parser:
     parser.add_argument("--launcher", choices=("local", "slurm"), default="local", help="where the runs go (default %(default)s)")
     parser.add_argument("--seeds", type=_seeds, default=(), metavar="LIST", help="some of the sweep's, as in 0,1 (default: all)")
     parser.add_argument("--row", action="append", default=[], metavar="NAME", help="one of the sweep's; may be repeated")
-    parser.add_argument("--parallel", type=_count, default=1, metavar="N", help="runs at a time (default %(default)s)")
+    parser.add_argument("--parallel", type=positive_count, default=1, metavar="N", help="runs at a time (default %(default)s)")
     parser.add_argument("--gpus", metavar="LIST", help="local: one run on each of these at a time, as in 0,1,2,3")
     parser.add_argument("--slurm", action="append", default=[], type=key_value, metavar="KEY=VALUE",
                         help="of sbatch: partition, time (minutes), gpus_per_node, account, ...; may be repeated")  # fmt: skip
@@ -153,14 +154,6 @@ def _parser() -> Parser:
     parser.add_argument("--out", metavar="DIR", help="default: runs/sweeps (--smallest: runs/sweeps-smallest)")
     parser.add_argument("--dry-run", action="store_true", help="check everything and list the runs")
     return parser
-
-
-def _count(text: str) -> int:
-    import argparse
-
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of runs")
-    return int(text)
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -27,6 +27,11 @@ def default_dtype() -> jnp.dtype:
     return jnp.dtype(jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16)
 
 
+def default_batch() -> int:
+    """8 frames; one on CPUs, where more make none cheaper (docs/faces.md) and each takes a gigabyte."""
+    return 1 if jax.default_backend() == "cpu" else 8
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Networks:
     """What is loaded once.
@@ -39,7 +44,7 @@ class Networks:
     """
 
     params: dict[str, Any]
-    batch: int = 8
+    batch: int = dataclasses.field(default_factory=default_batch)
     dtype: jnp.dtype = dataclasses.field(default_factory=default_dtype)
     size: int = INPUT
 

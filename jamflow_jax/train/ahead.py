@@ -16,8 +16,8 @@ from jamflow_jax.train.step import make_train_step
 
 # Of the TPU's compiler, for a program that is read and not run.
 #   scoped_vmem_limit: KiB of on-chip memory that one operation may take for its tiles (its own default is 16 MiB and more). Every
-#     tile is written out instruction by instruction, which is nearly all of the compiler's work, and a quarter of the memory makes a
-#     third of it; less, and its all-reduce over 1,024 chips divides by zero. Arrays and collectives stay (docs/scale.md).
+#     tile is written out instruction by instruction, nearly all of the compiler's work: a quarter of the memory makes a third of
+#     it; less, and its all-reduce over 1,024 chips divides by zero. Arrays and collectives stay (docs/scale.md).
 #   offload_gather: looking up characters on the SparseCores of v5p and v6e makes an instruction that jaxlib cannot read back.
 FOR_READING = {"xla_tpu_scoped_vmem_limit_kib": "4096", "xla_tpu_offload_gather_to_sparsecore": "false"}
 
@@ -67,19 +67,22 @@ def compile_step(config: RunConfig, mesh: Mesh, examples: int, frames: int) -> C
             program = lowered.compile(options)
         except jax.errors.JaxRuntimeError as error:  # the compiler gives up on what does not fit, and says how much it would take
             held = arguments(state, batch)
-            return Compiled("", held, _used(error) - sum(held.values()), 0, time.perf_counter() - began)
+            return Compiled("", held, _wanted(error, sum(held.values())), 0, time.perf_counter() - began)
     memory = program.memory_analysis()
     return Compiled(
         program.as_text(), arguments(state, batch), memory.temp_size_in_bytes, memory.generated_code_size_in_bytes,
         time.perf_counter() - began)
 
 
-def _used(error: Exception) -> int:
-    """Bytes of memory that the TPU's compiler says a program would take; raises the error again if it is about something else."""
-    found = re.search(r"in memory space hbm\. Used ([\d.]+)([KMGT]?) of", str(error))
+def _wanted(error: Exception, held: int) -> int:
+    """Bytes of temporaries that the TPU's compiler says a program would take, which it tells in one of two ways: alone, or with the
+    arguments, of which `held` bytes are known. Raises the error again if it is about something else."""
+    found = re.search(r"HLO temporaries \(([\d.]+)([KMGT]?)\)|in memory space hbm\. Used ([\d.]+)([KMGT]?) of", str(error))
     if not found:
         raise error
-    return int(float(found.group(1)) * 1024 ** " KMGT".index(found.group(2) or " "))
+    alone, unit, used, unit_used = found.groups()
+    size = int(float(alone or used) * 1024 ** " KMGT".index(unit or unit_used or " "))
+    return size if alone else size - held
 
 
 def abstract_state(config: RunConfig, mesh: Mesh) -> TrainState:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jamflow_jax import storage
-from jamflow_jax.errors import InputError
+from jamflow_jax.errors import ConfigError, InputError
 
 
 @contextlib.contextmanager
@@ -41,6 +41,12 @@ def staged_folder(folder: str | Path) -> Iterator[Path]:
         os.replace(inner, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_other(out: str | Path, *inputs: str | Path | None) -> None:
+    """Raises ConfigError if `out` is one of the files that are read; those that are not there or None are skipped."""
+    if os.path.exists(out) and any(path is not None and os.path.exists(path) and os.path.samefile(out, path) for path in inputs):
+        raise ConfigError(f"--out {out}: is read as well; name another file")
 
 
 def check_new(folder: str | Path) -> None:

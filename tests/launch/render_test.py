@@ -163,7 +163,8 @@ def two(picture):
     (["--audio", "none.wav"], "no such file", 1),
     (["--source", "none.jpg"], "no such file", 1),
     (["--landmarks", "none.npz"], "no such file", 1),
-    (["--out", "o.avi"], ".mp4", 1),
+    (["--out", "o.avi"], ".mp4", 2),
+    (["--source", "v.mp4", "--out", "v.mp4"], "v.mp4: is read as well", 2),
 ])  # fmt: skip
 def test_bad_input_is_one_line(networks, photo, tmp_path, capsys, monkeypatch, more, says, code):
     import sys

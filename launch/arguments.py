@@ -1,0 +1,78 @@
+"""Types of options' arguments: text to value, or one line that says what is needed."""
+import argparse
+import math
+from fractions import Fraction
+
+
+def key_value(text: str) -> str:
+    """KEY=VALUE."""
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return text
+
+
+def count(text: str) -> int:
+    """A whole number from 0 on."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("a count from 0 on is needed")
+    return value
+
+
+def positive_count(text: str) -> int:
+    """A whole number from 1 on."""
+    value = count(text)
+    if not value:
+        raise argparse.ArgumentTypeError("a count above 0 is needed")
+    return value
+
+
+def amount(text: str) -> float:
+    """A number from 0 on."""
+    value = number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("a number from 0 on is needed")
+    return value
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    value = number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError("a number above 0 is needed")
+    return value
+
+
+def number(text: str) -> float:
+    """A number that is finite."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError("a finite number is needed")
+    return value
+
+
+def frame_rate(text: str) -> Fraction:
+    """Frames a second, as in 25, 29.97 or 30000/1001."""
+    try:
+        value = Fraction(text)
+    except ZeroDivisionError:
+        value = Fraction(0)
+    if not 1 <= value <= 240:
+        raise argparse.ArgumentTypeError(f"{text}: frames a second, 1 to 240, are needed")
+    return value
+
+
+def crf(text: str) -> int:
+    """H.264's constant rate factor."""
+    value = int(text)
+    if not 0 <= value <= 51:
+        raise argparse.ArgumentTypeError(f"{value}: H.264 has 0 (as it was) to 51 (worst)")
+    return value
+
+
+def box(text: str) -> tuple[float, ...]:
+    """LEFT,TOP,RIGHT,BOTTOM."""
+    values = tuple(float(part) for part in text.split(","))
+    if len(values) != 4:
+        raise argparse.ArgumentTypeError("four numbers: left,top,right,bottom")
+    return values
