@@ -12,7 +12,10 @@ The streams that are never joined are a control: their mouth hears nothing.
 from configs.small import get_config
 from configs.sweeps._synthetic import MEASURED, SMALLEST, TASKS
 
-SPEECH = {"model.joint_layers": (), "objective.hide_probs": (0.0, 0.0, 1.0), "optim.motion_lr": 0.0}
+SPEECH = {
+    "model.joint_layers": (), "objective.hide_probs": (0.0, 0.0, 1.0), "optim.motion_lr": 0.0,
+    "objective.drop_text": 0.2, "objective.text_absent_share": 0.5,  # it has nothing else to go by
+}  # fmt: skip
 MORE = 1.12  # steps of Motion-DiT for one of the joint model: (F_joint - F_audio) / F_motion
 
 
