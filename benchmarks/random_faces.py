@@ -3,7 +3,8 @@
     python -m benchmarks.random_faces weights/random        five .safetensors, 0.5 GB
     jamflow render --weights weights/random --source photo.jpg --motion laugh.pkl --out noise.mp4
 
-Signals keep their size from layer to layer, variances are positive, spectral norm's vectors are those of its largest singular value.
+Signals keep their size from layer to layer, variances are positive, spectral norm's vectors are those of the largest singular
+value.
 """
 import argparse
 import sys

@@ -30,14 +30,14 @@ def main(argv: list[str]) -> int:
     from jamflow_jax.face.find import Follow, load_detector
     from launch.compile_cache import use_compile_cache
     from launch.outputs import portrait, provenance
-    from launch.outputs.staging import check_other, check_writable, staged
+    from launch.outputs.staging import check_file, check_other, staged
     from launch.outputs.video import write_mp4
 
     out = Path(options.out)
     if out.suffix.lower() != ".mp4":
         raise ConfigError(f"--out {out}: the result is an .mp4")
     check_other(out, options.source, options.motion, options.audio)
-    check_writable(out.parent)
+    check_file(out)
     drive = read_drive(options.motion)
     detector = None if options.detector is None else load_detector(options.detector)
     source = portrait.read_source(options.source, options.box, options.landmarks, detector)

@@ -6,6 +6,7 @@
                   a frame without a face keeps the last place, those before the first face have the first one's
 """
 import dataclasses
+import functools
 import importlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -213,11 +214,29 @@ def _filled(
 
 
 def load_detector(text: str) -> Detector:
-    """`package.module:function`, see crop.Detector. Raises ConfigError."""
+    """`package.module:function`, see crop.Detector. Raises ConfigError, when it is called too: what it did instead, in one line."""
     module, colon, name = text.partition(":")
     try:
         if not colon:
             raise ValueError("it is not MODULE:FUNCTION")
-        return getattr(importlib.import_module(module), name)
+        function = getattr(importlib.import_module(module), name)
+        if not callable(function):
+            raise ValueError(f"{name} is no function")
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"--detector {text}: {error}") from None
+    return functools.partial(_ask, text, function)
+
+
+def _ask(text: str, function: Detector, picture: Picture) -> list[Float[np.ndarray, "L A"]]:
+    try:
+        faces = [np.asarray(face, np.float64) for face in function(picture)]
+    except Exception as error:  # it is the user's: anything can happen
+        raise ConfigError(f"--detector {text}: {type(error).__name__}: {error}") from error
+    for face in faces:
+        if face.ndim != 2 or face.shape[1] not in (2, 3):
+            raise ConfigError(f"--detector {text}: a face of shape {face.shape}; needed are arrays [points, 2]")
+        try:
+            crop.from_landmarks(face)
+        except InputError as error:
+            raise ConfigError(f"--detector {text}: {error}") from None
+    return faces

@@ -49,6 +49,13 @@ def check_other(out: str | Path, *inputs: str | Path | None) -> None:
         raise ConfigError(f"--out {out}: is read as well; name another file")
 
 
+def check_file(out: str | Path) -> None:
+    """Raises ConfigError if `out`, a file to be written, is a folder; OSError if its folder cannot be written into, naming that."""
+    if os.path.isdir(out):
+        raise ConfigError(f"--out {out}: is a folder; name a file")
+    check_writable(Path(out).parent)
+
+
 def check_new(folder: str | Path) -> None:
     """Raises InputError unless `folder` is not there yet, or empty; OSError if it cannot be made."""
     folder = Path(folder)

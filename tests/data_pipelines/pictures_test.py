@@ -54,7 +54,26 @@ def test_sizes(tmp_path, picture):
         read_picture(save(tmp_path / "c.png", picture[:30, :40]))
 
 
+def test_a_strip_is_too_small_once_it_is_scaled(tmp_path):
+    with pytest.raises(Rejected, match="4000 x 70 pixels; when the longer side is 1280, a face still needs 64"):
+        read_picture(save(tmp_path / "a.png", np.zeros((70, 4000, 3), np.uint8)))
+
+
+def test_sixteen_bits_of_three_colours_are_said(tmp_path, picture):
+    deep = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="rgb48be")
+    with av.open(str(tmp_path / "a.png"), "w", format="image2") as file:
+        stream = file.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt, deep.pts = 100, 80, "rgb48be", 0
+        for packet in (*stream.encode(deep), *stream.encode(None)):
+            file.mux(packet)
+    got, notes = read_picture(tmp_path / "a.png")
+    np.testing.assert_allclose(got.astype(int), picture, atol=3)
+    assert notes == ["colours: 16 bits to 8"]
+
+
 def test_what_is_no_picture(tmp_path, picture):
+    with pytest.raises(Rejected, match="a folder, no file"):
+        read_picture(tmp_path)
     (tmp_path / "a.jpg").write_text("no picture")
     with pytest.raises(InputError, match="not a picture"):
         read_picture(tmp_path / "a.jpg")

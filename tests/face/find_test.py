@@ -1,4 +1,6 @@
 """Faces over a video: tracks of other rates and with gaps, detectors that lose a face, find it late or see several."""
+import sys
+import types
 from fractions import Fraction
 from pathlib import Path
 
@@ -40,6 +42,26 @@ def test_no_face_is_one_line_and_the_search_ends():
         find.in_picture(CLIP, film(())[0], detector=detect)
     with pytest.raises(ConfigError, match="not MODULE:FUNCTION"):
         find.load_detector("detect")
+
+
+def fails(picture):
+    raise RuntimeError("no model")
+
+
+OTHERS = {"fails": fails, "none": lambda picture: None, "one": lambda picture: FACE, "flat": lambda picture: [np.zeros(10)],
+          "seven": lambda picture: [np.zeros((7, 2))], "number": 3}  # fmt: skip
+
+
+@pytest.mark.parametrize("name, says", [
+    ("fails", "RuntimeError: no model"), ("none", "not iterable"), ("one", r"shape \(2,\); needed are arrays \[points, 2\]"),
+    ("flat", r"shape \(10,\)"), ("seven", "7 landmarks; known are sets of 5"), ("number", "number is no function"),
+])  # fmt: skip
+def test_a_detector_that_is_none_is_named(monkeypatch, name, says):
+    module = types.ModuleType("theirs")
+    vars(module).update(OTHERS)
+    monkeypatch.setitem(sys.modules, "theirs", module)
+    with pytest.raises(ConfigError, match=f"^--detector theirs:{name}: .*{says}"):
+        find.in_picture(CLIP, film(())[0], detector=find.load_detector(f"theirs:{name}"))
 
 
 def save(folder, points, **more):

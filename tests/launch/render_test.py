@@ -165,12 +165,14 @@ def two(picture):
     (["--landmarks", "none.npz"], "no such file", 1),
     (["--out", "o.avi"], ".mp4", 2),
     (["--source", "v.mp4", "--out", "v.mp4"], "v.mp4: is read as well", 2),
+    (["--out", "folder.mp4"], "--out folder.mp4: is a folder; name a file", 2),
 ])  # fmt: skip
 def test_bad_input_is_one_line(networks, photo, tmp_path, capsys, monkeypatch, more, says, code):
     import sys
 
     monkeypatch.setitem(sys.modules, "render_test", sys.modules[__name__])
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.mp4").mkdir()
     write_mp4("v.mp4", (np.zeros((96, 96, 3), np.uint8) for _ in range(9)))
     write_mp4("tiny.mp4", (np.zeros((90, 62, 3), np.uint8) for _ in range(2)))
     write_template(tmp_path / "m.pkl", template(3))
