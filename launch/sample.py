@@ -85,7 +85,7 @@ def talking_face(options: argparse.Namespace):
         return None, False
     from jamflow_jax.errors import InputError
     from jamflow_jax.torch_io import liveportrait
-    from launch.outputs.portrait import read_source, talker
+    from launch.outputs.portrait import Talker, read_source
     from launch.render import load_networks, weights_folder
 
     source = read_source(options.face, options.face_box)
@@ -96,7 +96,7 @@ def talking_face(options: argparse.Namespace):
         return None, True
     for note in source.notes:
         print(f"note: {options.face}: {note}", file=sys.stderr)
-    return talker(load_networks(options.face_weights), source), False
+    return Talker(load_networks(options.face_weights), source), False
 
 
 def answer(

@@ -117,6 +117,18 @@ def test_a_video_keeps_its_own_movement_but_the_lips(networks, tmp_path):
     assert metadata["comment"] == provenance.COMPOSITE
 
 
+@pytest.mark.parametrize("moved", [1, 30])
+def test_sound_ends_with_the_pictures_of_a_video(networks, tmp_path, moved):
+    write_mp4(tmp_path / "v.mp4", (np.full((96, 96, 3), 20 * i, np.uint8) for i in range(10)), fps=25)
+    write_template(tmp_path / "m.pkl", template(moved))
+    soundfile.write(tmp_path / "m.wav", np.zeros(48_000), 24_000)  # of all 30 frames, and more
+    args = ["--source", str(tmp_path / "v.mp4"), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main([*args, "--audio", str(tmp_path / "m.wav")]) == 0
+    with av.open(str(tmp_path / "o.mp4")) as file:
+        shown, heard = (float(stream.duration * stream.time_base) for stream in file.streams)
+    assert shown == 0.4 and heard == pytest.approx(0.4, abs=0.001)
+
+
 def test_a_still_motion_is_taken_on_by_a_whole_video(networks, tmp_path):
     write_mp4(tmp_path / "v.mp4", (np.full((96, 96, 3), 20 * i, np.uint8) for i in range(10)), fps=25)
     write_template(tmp_path / "m.pkl", template(1))
@@ -153,6 +165,14 @@ def two(picture):
     return points(2)
 
 
+def ended(main):
+    """The exit code, of argparse too."""
+    try:
+        return main()
+    except SystemExit as stopped:
+        return stopped.code
+
+
 @pytest.mark.parametrize("more, says, code", [
     (["--detector", "render_test:none"], "finds no face", 1),
     (["--detector", "render_test:none", "--source", "v.mp4"], "finds no face in the first 9 frames", 1),
@@ -165,6 +185,10 @@ def two(picture):
     (["--landmarks", "none.npz"], "no such file", 1),
     (["--out", "o.avi"], ".mp4", 2),
     (["--source", "v.mp4", "--out", "v.mp4"], "v.mp4: is read as well", 2),
+    (["--crf", "18.5"], "argument --crf: 18.5: a whole number is needed", 2),
+    (["--multiplier", "x"], "argument --multiplier: x: a number is needed", 2),
+    (["--multiplier", "1e9"], "argument --multiplier: 1e9: -10 to 10 is needed", 2),
+    (["--box", "1,2,a,4"], "argument --box: 1,2,a,4: four numbers: left,top,right,bottom", 2),
     (["--out", "folder.mp4"], "--out folder.mp4: is a folder; name a file", 2),
 ])  # fmt: skip
 def test_bad_input_is_one_line(networks, photo, tmp_path, capsys, monkeypatch, more, says, code):
@@ -177,7 +201,7 @@ def test_bad_input_is_one_line(networks, photo, tmp_path, capsys, monkeypatch, m
     write_mp4("tiny.mp4", (np.zeros((90, 62, 3), np.uint8) for _ in range(2)))
     write_template(tmp_path / "m.pkl", template(3))
     args = ["--source", str(photo), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4")]
-    assert render.main([*args, *more]) == code
+    assert ended(lambda: render.main([*args, *more])) == code
     error = capsys.readouterr().err.strip()
     assert says in error and "\n" not in error
     assert not (tmp_path / "o.mp4").exists()
@@ -217,3 +241,14 @@ def test_from_text_to_a_talking_face(model, photo, tmp_path, monkeypatch, small_
     assert abs(lag) <= 24  # a millisecond
     assert metadata["comment"] == provenance.GENERATED
     assert "AI-generated" in soundfile.SoundFile(tmp_path / "o" / "a.wav").comment
+
+
+def test_sample_says_that_a_videos_face_is_partly_generated(model, files, networks, tmp_path, monkeypatch):
+    write_mp4(tmp_path / "v.mp4", (np.zeros((96, 96, 3), np.uint8) for _ in range(2)))
+    monkeypatch.setattr(liveportrait, "find", lambda *_: {})
+    monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: model)
+    monkeypatch.setattr(portrait.Talker, "__call__", lambda *_: [np.zeros((96, 96, 3), np.uint8)])
+    args = ["--steps", "1", "--model", "run", "--out", str(tmp_path / "o"), "--audio", str(files / "speech.wav")]
+    assert sample.main([*args, "--files", "video", "--face", str(tmp_path / "v.mp4")]) == 0
+    assert decoded(tmp_path / "o" / "sample_face.mp4")[3]["comment"] == provenance.COMPOSITE
+    assert decoded(tmp_path / "o" / "sample.mp4")[3]["comment"] == provenance.GENERATED
