@@ -1,17 +1,20 @@
 """Files appear together and complete, or not at all.
 
 A result's files are first written into a hidden folder beside their destination (the same file system), then renamed one by one;
-a failure anywhere removes the folder and leaves what was there before.
+a failure anywhere, Ctrl-C or SIGTERM removes the folder and leaves what was there before. SIGKILL leaves a folder `.writing-...`.
 """
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from jamflow_jax import storage
 from jamflow_jax.errors import ConfigError, InputError
+from launch.exits import Terminated
 
 
 @contextlib.contextmanager
@@ -19,13 +22,14 @@ def staged(folder: str | Path) -> Iterator[Path]:
     """Yields a temporary folder; on leaving without an error its files are moved into `folder`, replacing older ones."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
-    try:
-        yield temporary
-        for path in sorted(temporary.iterdir()):
-            os.replace(path, folder / path.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _terminated():
+        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+        try:
+            yield temporary
+            for path in sorted(temporary.iterdir()):
+                os.replace(path, folder / path.name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -33,14 +37,32 @@ def staged_folder(folder: str | Path) -> Iterator[Path]:
     """Yields a temporary folder; on leaving without an error it becomes `folder`, which must not be there yet, or be empty."""
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    inner = temporary / "folder"  # with the permissions of any new folder; the temporary one is private
-    inner.mkdir()
+    with _terminated():
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        inner = temporary / "folder"  # with the permissions of any new folder; the temporary one is private
+        inner.mkdir()
+        try:
+            yield inner
+            os.replace(inner, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _terminated() -> Iterator[None]:
+    """SIGTERM raises Terminated in the block; where it has a handler already, or outside the main thread, nothing changes."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def stop(*_):
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
     try:
-        yield inner
-        os.replace(inner, folder)
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def check_other(out: str | Path, *inputs: str | Path | None) -> None:
