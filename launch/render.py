@@ -56,6 +56,8 @@ def main(argv: list[str]) -> int:
             raise InputError(f"{options.source}: there is no frame in it")
     if isinstance(source.place, Follow) and source.place.lost:
         print(f"note: {options.source}: {source.place.lost}", file=sys.stderr)
+    if count < len(drive.face.exp):
+        print(f"note: {options.source}: ends after {count} of the motion's {len(drive.face.exp)} frames", file=sys.stderr)
     took = time.perf_counter() - start
     heard = "no sound" if audio is None else f"sound of {audio}"
     print(f"{out}: {count} frames, {float(count / drive.fps):.2f} s, {heard}; {count / took:.2f} frames/s with compilation")

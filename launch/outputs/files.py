@@ -11,6 +11,7 @@
 Sound and video say in their metadata that they were generated (provenance.py).
 """
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,10 @@ def write_clip(
             frames = preview_frames(clip, sketch(clip.space, clip.motion_MD) if moving else None, curve)
             write_mp4(temporary / f"{clip.name}.mp4", frames, clip.audio_N, mark=of_video)
         if talk is not None and moving:
-            write_mp4(temporary / f"{clip.name}_face.mp4", talk(clip), clip.audio_N, mark=talk.mark if mark else None, crf=18)
+            path, of_face = temporary / f"{clip.name}_face.mp4", talk.mark if mark else None
+            shown = write_mp4(path, talk(clip), clip.audio_N, mark=of_face, crf=18)
+            if shown < len(clip.motion_MD):
+                print(f"note: {clip.name}: the face's video ends after {shown} of {len(clip.motion_MD)} frames", file=sys.stderr)
         names = sorted(path.name for path in temporary.iterdir())
     return [Path(folder) / name for name in names]
 

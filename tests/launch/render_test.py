@@ -1,4 +1,5 @@
 """`jamflow render`, `motion`, `sample --face`: what they write, decoded again; with stand-ins for the networks, once with them."""
+import dataclasses
 from fractions import Fraction
 
 import av
@@ -11,6 +12,7 @@ import jamflow_jax.train.bundle
 import launch.render
 from jamflow_jax.face.animate import Face
 from jamflow_jax.face.networks import Networks, batches
+from jamflow_jax.motion.space import get
 from jamflow_jax.motion.template import Template, read_template, write_template
 from jamflow_jax.torch_io import liveportrait
 from launch import motion, render, sample
@@ -118,7 +120,7 @@ def test_a_video_keeps_its_own_movement_but_the_lips(networks, tmp_path):
 
 
 @pytest.mark.parametrize("moved", [1, 30])
-def test_sound_ends_with_the_pictures_of_a_video(networks, tmp_path, moved):
+def test_sound_ends_with_the_pictures_of_a_video(networks, tmp_path, capsys, moved):
     write_mp4(tmp_path / "v.mp4", (np.full((96, 96, 3), 20 * i, np.uint8) for i in range(10)), fps=25)
     write_template(tmp_path / "m.pkl", template(moved))
     soundfile.write(tmp_path / "m.wav", np.zeros(48_000), 24_000)  # of all 30 frames, and more
@@ -126,6 +128,7 @@ def test_sound_ends_with_the_pictures_of_a_video(networks, tmp_path, moved):
     assert render.main([*args, "--audio", str(tmp_path / "m.wav")]) == 0
     with av.open(str(tmp_path / "o.mp4")) as file:
         shown, heard = (float(stream.duration * stream.time_base) for stream in file.streams)
+    assert capsys.readouterr().err.count("ends after 10 of the motion's 30 frames") == (moved == 30)
     assert shown == 0.4 and heard == pytest.approx(0.4, abs=0.001)
 
 
@@ -243,7 +246,7 @@ def test_from_text_to_a_talking_face(model, photo, tmp_path, monkeypatch, small_
     assert "AI-generated" in soundfile.SoundFile(tmp_path / "o" / "a.wav").comment
 
 
-def test_sample_says_that_a_videos_face_is_partly_generated(model, files, networks, tmp_path, monkeypatch):
+def test_sample_says_that_a_videos_face_is_partly_generated(model, files, networks, tmp_path, monkeypatch, capsys):
     write_mp4(tmp_path / "v.mp4", (np.zeros((96, 96, 3), np.uint8) for _ in range(2)))
     monkeypatch.setattr(liveportrait, "find", lambda *_: {})
     monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: model)
@@ -252,3 +255,20 @@ def test_sample_says_that_a_videos_face_is_partly_generated(model, files, networ
     assert sample.main([*args, "--files", "video", "--face", str(tmp_path / "v.mp4")]) == 0
     assert decoded(tmp_path / "o" / "sample_face.mp4")[3]["comment"] == provenance.COMPOSITE
     assert decoded(tmp_path / "o" / "sample.mp4")[3]["comment"] == provenance.GENERATED
+    assert "the face's video ends after 1 of 41 frames" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more, says, code", [
+    (["--face-box", "1,2,30,40"], "error: --face-box: needs --face", 2),
+    (["--face", "photo.png"], "needs a model of motion space liveportrait; run is of motion space lips", 1),
+    (["--face", "photo.png", "--want", "speech"], "note: sample: no talking face, for no motion was wanted", 0),
+])  # fmt: skip
+def test_faces_that_cannot_talk_are_one_line(model, networks, photo, tmp_path, monkeypatch, capsys, more, says, code):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(liveportrait, "find", lambda *_: {})
+    of = dataclasses.replace(model, space=get("lips")) if "lips" in says else model
+    monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: of)
+    args = ["--steps", "1", "--model", "run", "--out", "o", "--text", "hi.", "--duration", "0.1", "--files", "wav"]
+    assert sample.main([*args, *more]) == code
+    error = capsys.readouterr().err.strip()
+    assert says in error and "\n" not in error
