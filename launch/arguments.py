@@ -55,7 +55,7 @@ def number(text: str) -> float:
 
 
 def multiplier(text: str) -> float:
-    """Of a movement: faces fall apart at a few times what they do; 0 stands still, below it all is turned around."""
+    """Of a movement: 0 stands still, below it all is turned around; beyond 10 is a slip."""
     value = number(text)
     if not -10 <= value <= 10:
         raise argparse.ArgumentTypeError(f"{text}: -10 to 10 is needed")
