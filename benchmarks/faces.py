@@ -4,6 +4,8 @@
     python -m benchmarks.faces --original ../LivePortrait     needs PyTorch, PyYAML, a checkout of KwaiVGI/LivePortrait
     python -m benchmarks.faces --networks motion --bfloat16   how far bfloat16 is from float32
     python -m benchmarks.faces --dtype bfloat16 --batches 16 --render 500   the whole way too, to an MP4 of 512 x 512
+    python -m benchmarks.faces --networks warping,generator,appearance --no-winograd     without face/winograd.py
+    python -m benchmarks.faces --networks "" --host 100       what the host does to a frame: pasting and encoding
 
 Random weights: time does not depend on them. The two programs take turns, `--repeat` times; the best time counts, as wall-clock
 time and as processor time of all threads (which other programs on the machine disturb less). JAX's compilation is not counted.
@@ -21,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jamflow_jax.face import convolution
 from jamflow_jax.face.appearance import Appearance
 from jamflow_jax.face.generator import Generator
 from jamflow_jax.face.motion import Motion
@@ -61,12 +64,12 @@ def random_params(network: str):
     return jax.tree.map(leaf, like[network] if network == "stitching" else like)
 
 
-def ours(network: str, batch: int, dtype=jnp.float32) -> Callable[[], object]:
-    """One call of our network."""
+def ours(network: str, batch: int, dtype=jnp.float32) -> tuple[Callable[[], object], float]:
+    """One call of our network, and the memory that its program takes beside parameters, inputs and outputs, GB."""
     module, params = MODULES[network](dtype), random_params(network)
     params, values = jax.device_put((jax.tree.map(lambda a: jnp.asarray(a, dtype), params), inputs(network, batch)))
     run = jax.jit(lambda p, *x: module.apply({"params": p}, *x)).lower(params, *values).compile()
-    return lambda: jax.block_until_ready(run(params, *values))
+    return lambda: jax.block_until_ready(run(params, *values)), run.memory_analysis().temp_size_in_bytes / 1e9
 
 
 def original(network: str, batch: int, folder: Path) -> Callable[[], object]:
@@ -118,7 +121,7 @@ def best(calls: list[Callable[[], object]], repeat: int) -> list[tuple[float, fl
 
 def bfloat16_errors(network: str) -> Iterator[str]:
     """Largest and root mean square difference from float32 of each output, in its standard deviations."""
-    exact, rough = (jax.tree.map(lambda a: np.asarray(a, np.float32), ours(network, 1, dtype)()) for dtype in KINDS)
+    exact, rough = (jax.tree.map(lambda a: np.asarray(a, np.float32), ours(network, 1, dtype)[0]()) for dtype in KINDS)
     if isinstance(exact, dict):
         exact, rough = ({"all heads": np.concatenate([v.ravel() for v in out.values()])} for out in (exact, rough))
     elif isinstance(exact, tuple):
@@ -158,6 +161,28 @@ def frames_per_second(frames: int, batch: int, dtype) -> float:
     return written / took
 
 
+def host_times(frames: int) -> Iterator[tuple[str, float]]:
+    """(what, processor seconds a frame of 512 x 512): a face pasted into the whole picture, and a film of such pictures encoded."""
+    from PIL import Image
+
+    from jamflow_jax.face.crop import Crop, PasteBack
+    from launch.outputs.video import write_mp4
+
+    rng = np.random.default_rng(0)
+    soft = np.asarray(Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).resize((544, 512), Image.Resampling.BICUBIC))
+    faces = [soft[:, i % 32 :][:, :512] // 2 + rng.integers(0, 8, (512, 512, 3), np.uint8) for i in range(frames)]  # moves, grain
+    for name, angle in (("pasting, upright", 0.0), ("pasting, turned", 0.2)):
+        paste = PasteBack(Crop((256, 256), 512, angle), 512, 512)
+        start = time.process_time()
+        for face in faces:
+            paste(faces[0], face)
+        yield name, (time.process_time() - start) / frames
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.process_time()
+        write_mp4(Path(folder) / "o.mp4", iter(faces), crf=18)
+        yield "encoding", (time.process_time() - start) / frames
+
+
 def main() -> int:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -167,26 +192,35 @@ def main() -> int:
     parser.add_argument("--threads", type=int, metavar="N", help="cores for either program (default: all)")
     parser.add_argument("--original", type=Path, metavar="DIR", help="a checkout of KwaiVGI/LivePortrait")
     parser.add_argument("--bfloat16", action="store_true", help="instead: the error of bfloat16")
+    parser.add_argument("--no-winograd", action="store_true", help="CPUs take the products that are spared otherwise")
+    parser.add_argument("--host", type=int, metavar="N", help="also pasting and encoding, of N frames")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of ours; the original has float32")
     parser.add_argument("--render", type=int, metavar="N", help="also N frames from motion to MP4, in batches of the largest")
     options = parser.parse_args()
     if options.threads is not None:  # before JAX starts and PyTorch is imported: both take a thread for each core they may use
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.threads :])
+    if options.no_winograd:
+        convolution.SHARED = np.inf
+    networks = [network for network in options.networks.split(",") if network]
     device = jax.devices()[0]
     print(f"jax {jax.__version__}, {device.device_kind}, {options.dtype}\n", flush=True)
     if options.bfloat16:
-        for network in options.networks.split(","):
+        for network in networks:
             for said in bfloat16_errors(network):
                 print(f"{network}: bfloat16 against float32, in standard deviations: {said}", flush=True)
         return 0
-    print("| network | batch | s per frame | processor s | original: s per frame | processor s |")
-    print("|---|---|---|---|---|---|", flush=True)
-    for network in options.networks.split(","):
+    if networks:
+        print("| network | batch | GB | s per frame | processor s | original: s per frame | processor s |")
+        print("|---|---|---|---|---|---|---|", flush=True)
+    for network in networks:
         for batch in map(int, options.batches.split(",")):
-            calls = [ours(network, batch, jnp.dtype(options.dtype))]
+            call, memory = ours(network, batch, jnp.dtype(options.dtype))
+            calls = [call]
             calls += [] if options.original is None else [original(network, batch, options.original)]
             cells = [f"{value / batch:.3g}" for pair in best(calls, options.repeat) for value in pair]
-            print(f"| {network} | {batch} | " + " | ".join((cells + ["", ""])[:4]) + " |", flush=True)
+            print(f"| {network} | {batch} | {memory:.2f} | " + " | ".join((cells + ["", ""])[:4]) + " |", flush=True)
+    for what, seconds in host_times(options.host) if options.host else ():
+        print(f"{what}: {1000 * seconds:.1f} ms of processor time a frame of 512 x 512", flush=True)
     if options.render:
         batch = max(map(int, options.batches.split(",")))
         rate = frames_per_second(options.render, batch, jnp.dtype(options.dtype))

@@ -13,7 +13,7 @@ def key_value(text: str) -> str:
 
 def count(text: str) -> int:
     """A whole number from 0 on."""
-    value = int(text)
+    value = _whole(text)
     if value < 0:
         raise argparse.ArgumentTypeError("a count from 0 on is needed")
     return value
@@ -45,9 +45,20 @@ def positive(text: str) -> float:
 
 def number(text: str) -> float:
     """A number that is finite."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: a number is needed") from None
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError("a finite number is needed")
+    return value
+
+
+def multiplier(text: str) -> float:
+    """Of a movement: 0 stands still, below it all is turned around; beyond 10 is a slip."""
+    value = number(text)
+    if not -10 <= value <= 10:
+        raise argparse.ArgumentTypeError(f"{text}: -10 to 10 is needed")
     return value
 
 
@@ -55,7 +66,7 @@ def frame_rate(text: str) -> Fraction:
     """Frames a second, as in 25, 29.97 or 30000/1001."""
     try:
         value = Fraction(text)
-    except ZeroDivisionError:
+    except (ValueError, ZeroDivisionError):
         value = Fraction(0)
     if not 1 <= value <= 240:
         raise argparse.ArgumentTypeError(f"{text}: frames a second, 1 to 240, are needed")
@@ -64,7 +75,7 @@ def frame_rate(text: str) -> Fraction:
 
 def crf(text: str) -> int:
     """H.264's constant rate factor."""
-    value = int(text)
+    value = _whole(text)
     if not 0 <= value <= 51:
         raise argparse.ArgumentTypeError(f"{value}: H.264 has 0 (as it was) to 51 (worst)")
     return value
@@ -72,7 +83,15 @@ def crf(text: str) -> int:
 
 def box(text: str) -> tuple[float, ...]:
     """LEFT,TOP,RIGHT,BOTTOM."""
-    values = tuple(float(part) for part in text.split(","))
-    if len(values) != 4:
-        raise argparse.ArgumentTypeError("four numbers: left,top,right,bottom")
-    return values
+    try:
+        left, top, right, bottom = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: four numbers: left,top,right,bottom") from None
+    return left, top, right, bottom
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: a whole number is needed") from None

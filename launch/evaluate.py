@@ -252,11 +252,11 @@ def _lse(options: argparse.Namespace):
     from jamflow_jax.evaluate.syncnet import SIDE, SyncNet
     from jamflow_jax.motion.space import get
     from launch.outputs.clip import Clip
-    from launch.outputs.portrait import Look, read_source, talker
+    from launch.outputs.portrait import Look, Talker, read_source
     from launch.render import load_networks
 
     net = SyncNet.load(options.syncnet)
-    talk = talker(load_networks(options.face_weights), read_source(options.face, options.face_box), Look(paste=False))
+    talk = Talker(load_networks(options.face_weights), read_source(options.face, options.face_box), Look(paste=False))
 
     def lse(motion_MD: np.ndarray, audio_N: np.ndarray):
         from PIL import Image

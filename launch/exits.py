@@ -15,6 +15,10 @@ _said = ""  # the last error
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # say enough without the name of a file
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where there is something to clean up (outputs/staging.py)."""
+
+
 class Parser(argparse.ArgumentParser):
     """Of the command `jamflow VERB`; a wrong option is one line too."""
 
@@ -27,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def one_line_errors(main: Callable[[list[str]], int]) -> Callable[[list[str]], int]:
-    """Wraps a command's `main(argv) -> exit code` so that InputError, a file in the way and Ctrl-C end it in one line."""
+    """Wraps a command's `main(argv) -> exit code` so that InputError, a file in the way, Ctrl-C and SIGTERM end it in one line."""
 
     @functools.wraps(main)
     def wrapped(argv: list[str]) -> int:
@@ -46,8 +50,8 @@ def one_line_errors(main: Callable[[list[str]], int]) -> Callable[[list[str]], i
             if error.filename is None and error.errno not in _DISK:
                 raise
             return _say(f"{error.filename or 'the disk'}: {error.strerror}", NOTHING_USABLE)
-        except KeyboardInterrupt:
-            return _say("interrupted", 130)
+        except KeyboardInterrupt as error:
+            return _say("terminated", 143) if isinstance(error, Terminated) else _say("interrupted", 130)
 
     return wrapped
 

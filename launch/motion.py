@@ -37,12 +37,12 @@ def main(argv: list[str]) -> int:
     from jamflow_jax.timeline import MOTION_FPS
     from launch.compile_cache import use_compile_cache
     from launch.outputs.portrait import pictures_of
-    from launch.outputs.staging import check_writable
+    from launch.outputs.staging import check_file
 
     path, out = Path(options.video), Path(options.out)
     if out.suffix.lower() != ".pkl":
         raise ConfigError(f"--out {out}: a template is a .pkl")
-    check_writable(out.parent)
+    check_file(out)
     where = options.box, options.landmarks, None if options.detector is None else find.load_detector(options.detector)
     if path.suffix.lower() in video_reader.ENDINGS:
         video = video_reader.probe(path)

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from launch.arguments import box, crf, number, positive_count
+from launch.arguments import box, crf, multiplier, positive_count
 from launch.exits import CLEAN, Parser, one_line_errors
 
 REGIONS = ("all", "exp", "pose", "lip", "eyes")  # animate.REGIONS; JAX is not imported for --help
@@ -29,27 +29,26 @@ def main(argv: list[str]) -> int:
     from jamflow_jax.errors import ConfigError, InputError
     from jamflow_jax.face.find import Follow, load_detector
     from launch.compile_cache import use_compile_cache
-    from launch.outputs import portrait, provenance
-    from launch.outputs.staging import check_other, check_writable, staged
+    from launch.outputs import portrait
+    from launch.outputs.staging import check_file, check_other, staged
     from launch.outputs.video import write_mp4
 
     out = Path(options.out)
     if out.suffix.lower() != ".mp4":
         raise ConfigError(f"--out {out}: the result is an .mp4")
     check_other(out, options.source, options.motion, options.audio)
-    check_writable(out.parent)
+    check_file(out)
     drive = read_drive(options.motion)
     detector = None if options.detector is None else load_detector(options.detector)
     source = portrait.read_source(options.source, options.box, options.landmarks, detector)
-    seconds = float(len(drive.face.exp) / drive.fps)
     audio = None if options.silent else options.audio or beside(options.motion)
-    sound = None if audio is None else stream_audio(audio, seconds)
+    sound = None if audio is None else stream_audio(audio)
     use_compile_cache()
     networks = load_networks(options.weights, options.batch, options.dtype)
     for note in source.notes:
         print(f"note: {options.source}: {note}", file=sys.stderr)
     start = time.perf_counter()
-    mark = None if options.no_mark else provenance.GENERATED if source.video is None else provenance.COMPOSITE
+    mark = None if options.no_mark else portrait.mark_of(source)
     with staged(out.parent) as temporary:
         frames = portrait.portrait_frames(networks, source, drive, look(options))
         count = write_mp4(temporary / out.name, frames, sound, drive.fps, mark=mark, crf=options.crf)
@@ -57,6 +56,8 @@ def main(argv: list[str]) -> int:
             raise InputError(f"{options.source}: there is no frame in it")
     if isinstance(source.place, Follow) and source.place.lost:
         print(f"note: {options.source}: {source.place.lost}", file=sys.stderr)
+    if count < len(drive.face.exp):
+        print(f"note: {options.source}: ends after {count} of the motion's {len(drive.face.exp)} frames", file=sys.stderr)
     took = time.perf_counter() - start
     heard = "no sound" if audio is None else f"sound of {audio}"
     print(f"{out}: {count} frames, {float(count / drive.fps):.2f} s, {heard}; {count / took:.2f} frames/s with compilation")
@@ -131,13 +132,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, metavar="FILE.mp4", help="an older one is replaced")
     parser.add_argument("--audio", metavar="FILE", help="the speech, which starts with the motion; default: what sample wrote")
     parser.add_argument("--silent", action="store_true", help="no sound")
-    parser.add_argument("--crf", type=crf, default=18, help="quality of the video, less is better (default %(default)s)")
+    parser.add_argument("--crf", type=crf, default=18, help="quality of the video, 0 to 51, less is better (default %(default)s)")
     parser.add_argument("--no-mark", action="store_true", help="do not say in the file's metadata that it was generated")
     add_place_options(parser.add_argument_group("where the face is; default: the middle of the picture"))
     how = parser.add_argument_group("how it moves")
     how.add_argument("--region", choices=REGIONS, help="what moves; default: all of a picture, a video's lips")
     how.add_argument("--absolute", action="store_true", help="take the motion as it is, not relative to its first frame")
-    how.add_argument("--multiplier", type=number, default=1.0, help="of the movement (default %(default)s)")
+    how.add_argument("--multiplier", type=multiplier, default=1.0, help="of the movement, -10 to 10 (default %(default)s)")
     how.add_argument("--no-adapt", action="store_true", help="do not scale the movement to the size of the face")
     how.add_argument("--no-stitch", action="store_true", help="let shoulders and hair move along")
     how.add_argument("--no-smooth", action="store_true", help="do not smooth the motion of a video over time")

@@ -45,10 +45,13 @@ def main(argv: list[str]) -> int:
     window = window_frames(options.window)
     lines = [(base.name, base)] if options.requests is None else read_requests(options.requests, base)
 
+    from jamflow_jax.errors import ConfigError, InputError
     from jamflow_jax.train.bundle import load_model
     from launch.compile_cache import use_compile_cache
 
     check_writable(options.out)
+    if options.face is None and (options.face_box or options.face_weights):
+        raise ConfigError(f"--face-{'box' if options.face_box else 'weights'}: needs --face, a picture or video")
     use_compile_cache()
     talk, faceless = talking_face(options)
     model = load_model(options.model, ema=not options.raw, step=options.step)
@@ -57,6 +60,8 @@ def main(argv: list[str]) -> int:
     print(f"model: {options.model}, step {model.step:,}, {moves}; sound by {vocoder[0]}", flush=True)
     for origin in model.origins:
         print(f"  {origin}", flush=True)
+    if talk is not None and ("motion" not in model.params or model.space.name != "liveportrait"):
+        raise InputError(f"--face {options.face}: needs a model of motion space liveportrait; {options.model} is of {moves}")
     kinds = tuple(kind for kind in KINDS if kind in options.files)
     done = rejected = 0
     for first in range(0, len(lines), CHUNK):
@@ -73,6 +78,8 @@ def main(argv: list[str]) -> int:
                 rejected += 1
         for clip in answer(model, questions, config, vocoder, window):
             paths = write_clip(clip, options.out, kinds, not options.no_mark, talk)
+            if talk is not None and clip.motion_MD is None:
+                print(f"note: {clip.name}: no talking face, for no motion was wanted", file=sys.stderr)
             endings = ",".join(path.name.removeprefix(clip.name) for path in paths)
             print(f"  {Path(options.out) / clip.name}{{{endings}}}", flush=True)
             done += 1
@@ -85,7 +92,7 @@ def talking_face(options: argparse.Namespace):
         return None, False
     from jamflow_jax.errors import InputError
     from jamflow_jax.torch_io import liveportrait
-    from launch.outputs.portrait import read_source, talker
+    from launch.outputs.portrait import Talker, read_source
     from launch.render import load_networks, weights_folder
 
     source = read_source(options.face, options.face_box)
@@ -96,7 +103,7 @@ def talking_face(options: argparse.Namespace):
         return None, True
     for note in source.notes:
         print(f"note: {options.face}: {note}", file=sys.stderr)
-    return talker(load_networks(options.face_weights), source), False
+    return Talker(load_networks(options.face_weights), source), False
 
 
 def answer(

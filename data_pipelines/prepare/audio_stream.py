@@ -1,4 +1,5 @@
 """The sound of a file block by block, 24 kHz mono: for what only passes it on, at any length."""
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from data_pipelines.prepare.report import Rejected, check_opens
 from jamflow_jax.timeline import SAMPLE_RATE
 
 
-def stream_audio(path: str | Path, seconds: float | None = None) -> Iterator[Float32[np.ndarray, "N"]]:
-    """Samples in [-1, 1], up to `seconds`. Raises Rejected, before the first block: no such file, no sound in it."""
+def stream_audio(path: str | Path) -> Iterator[Float32[np.ndarray, "N"]]:
+    """Samples in [-1, 1]. Raises Rejected: no such file, no sound in it; while they are read: damaged."""
     import av
 
     path = Path(path)
@@ -22,10 +23,14 @@ def stream_audio(path: str | Path, seconds: float | None = None) -> Iterator[Flo
     if not container.streams.audio:
         container.close()
         raise Rejected("not audio", f"{path}: there is no sound in it")
-    return _blocks(container, path, None if seconds is None else round(seconds * SAMPLE_RATE))
+    blocks = _blocks(container, path)
+    first = next(blocks, None)
+    if first is None:
+        raise Rejected("not audio", f"{path}: its sound is empty")
+    return itertools.chain([first], blocks)
 
 
-def _blocks(container, path: Path, left: int | None) -> Iterator[np.ndarray]:
+def _blocks(container, path: Path) -> Iterator[np.ndarray]:
     import av
 
     resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE)
@@ -33,14 +38,8 @@ def _blocks(container, path: Path, left: int | None) -> Iterator[np.ndarray]:
         try:
             for frame in _then_none(container):
                 for part in resampler.resample(frame):
-                    samples = part.to_ndarray()[0]
-                    if left is not None:
-                        samples = samples[:left]
-                        left -= len(samples)
-                    if len(samples):
+                    if len(samples := part.to_ndarray()[0]):
                         yield samples.astype(np.float32)
-                    if left == 0:
-                        return
         except av.FFmpegError as error:
             raise Rejected("not audio", f"{path}: damaged sound ({error.strerror})") from None
 

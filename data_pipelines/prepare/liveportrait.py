@@ -25,6 +25,7 @@ from jamflow_jax.motion.space import get
 from jamflow_jax.timeline import MOTION_FPS
 
 SPACE = get("liveportrait", pose=True)
+TRACK = ".landmarks.npz"  # ending of a video's landmarks beside it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ class LivePortrait:
 
     def track(self, path: Path) -> Path | None:
         """The landmark track beside a video, if it is used."""
-        beside = path.with_suffix(".landmarks.npz")
+        beside = path.with_suffix(TRACK)
         return beside if self.box is None and beside.is_file() else None
 
     def identity(self, path: Path) -> list:
@@ -114,7 +115,8 @@ class LivePortrait:
         except Rejected:
             raise
         except InputError as error:
-            raise Rejected("extractor failed", f"{path}: {error}") from None
+            said = str(error) if str(source) in str(error) else f"{source}: {error}"
+            raise Rejected("extractor failed", said) from None
         return times, np.asarray(motion, np.float32), np.array(seen or [True] * len(times)), several
 
 

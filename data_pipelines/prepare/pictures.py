@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipelines.prepare import video_reader
-from data_pipelines.prepare.report import Rejected
+from data_pipelines.prepare.report import Rejected, missing
 
 LONG_SIDE = 1280  # pixels, as LivePortrait limits its sources
 SMALLEST = 64  # pixels of the shorter side; M sees 256
@@ -26,11 +26,12 @@ def read_picture(path: str | Path) -> tuple[UInt8[np.ndarray, "H W 3"], list[str
 
     path, notes = Path(path), []
     if not path.is_file():
-        raise Rejected("missing file", f"{path}: no such file")
+        raise missing(path)
     try:
         with Image.open(path) as file:
             if getattr(file, "n_frames", 1) > 1:
                 notes.append(f"frames: the first of {file.n_frames}")
+            deep = ";16" in str(file.tile)  # Pillow has no mode for it
             image = ImageOps.exif_transpose(file)
             if file.getexif().get(0x0112, 1) != 1:
                 notes.append("turned: as its EXIF data say")
@@ -39,12 +40,17 @@ def read_picture(path: str | Path) -> tuple[UInt8[np.ndarray, "H W 3"], list[str
         raise Rejected("not a picture", f"{path}: not a picture that can be read") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise Rejected("not a picture", f"{path}: a damaged picture, or one too large ({error})") from None
+    if image.mode == "RGB" and deep:
+        notes.append("colours: 16 bits to 8")
     if image.mode != "RGB":
         notes.append(f"colours: {image.mode} to RGB")
         image = _rgb(image)
     wide, high = image.size
     check_size(path, wide, high)
     if max(wide, high) > LONG_SIDE:
+        if LONG_SIDE * min(wide, high) < SMALLEST * max(wide, high):
+            said = f"{wide} x {high} pixels; when the longer side is {LONG_SIDE}, a face still needs {SMALLEST}"
+            raise Rejected("too small", f"{path}: {said}")
         scale = LONG_SIDE / max(wide, high)
         image = image.resize((max(2, round(wide * scale)), max(2, round(high * scale))), Image.Resampling.LANCZOS, reducing_gap=3.0)
         notes.append(f"size: {wide} x {high} to {image.width} x {image.height}")

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipelines.prepare.liveportrait import TRACK
 from data_pipelines.prepare.manifest import manifest_lines
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.prepare.video_reader import ENDINGS as VIDEO
@@ -271,7 +272,8 @@ def _files(path: Path, unpacked: Path, sorts: tuple[str, ...] = tuple(SORTS)) ->
         if sort in clip:
             second.append((str(inside)[: -len(ending)], Rejected("duplicate id", f"{file}: {clip[sort]} is taken")))
         clip.setdefault(sort, str(inside))
-    found = {stem: fields for stem, fields in found.items() if set(fields) != {"text"}}
+    tracks = {f"{stem}{TRACK.removesuffix('.npz')}" for stem, fields in found.items() if "video" in fields}  # no clips of their own
+    found = {stem: fields for stem, fields in found.items() if set(fields) != {"text"} and stem not in tracks}
     yield from ((stem, error, root) for stem, error in second if stem in found)
     for stem, fields in found.items():
         row = {"id": stem} | {sort: name for sort, name in fields.items() if sort != "text"}

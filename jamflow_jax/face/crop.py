@@ -21,6 +21,7 @@ from jamflow_jax.errors import InputError
 
 SIZE, INPUT = 512, 256  # pixels of a rendered face, and of what F and M see
 SOURCE, DRIVING = (2.3, 0.125), (2.2, 0.1)  # side over extent, upward shift over side
+LEAST = 8  # pixels of a face: less is none, or is given in shares of the picture
 SOFT = 16  # pixels of the rendered face over which it fades into the picture
 # Number of points -> left eye, right eye, mouth corners, of the landmark sets people have. MediaPipe's also by their own numbers.
 _SETS: dict[int, tuple[Sequence[int], Sequence[int], Sequence[int]]] = {
@@ -64,10 +65,12 @@ def from_centre(width: int, height: int) -> Crop:
 
 
 def from_box(box: Sequence[float], framing: tuple[float, float] = SOURCE) -> Crop:
-    """Around the box (left, top, right, bottom) of a face, brows to chin. Raises InputError for an empty one."""
+    """Around the box (left, top, right, bottom) of a face, brows to chin. Raises InputError for an empty or tiny one."""
     left, top, right, bottom = map(float, box)
     if not (np.isfinite([left, top, right, bottom]).all() and right > left and bottom > top):
         raise InputError(f"the face box {left:g},{top:g},{right:g},{bottom:g} is empty; it is left,top,right,bottom in pixels")
+    if max(right - left, bottom - top) < LEAST:
+        raise InputError(f"the face box {left:g},{top:g},{right:g},{bottom:g} is smaller than {LEAST} pixels")
     scale, up = framing
     side = scale * max(right - left, bottom - top)
     return Crop(((left + right) / 2, (top + bottom) / 2 - up * side), side)
@@ -92,8 +95,10 @@ def from_landmarks(
     if ids is None and len(points) not in (*_SETS, 468, 478):
         known = ", ".join(map(str, (*_SETS, 468, 478)))
         raise InputError(f"{len(points)} landmarks; known are sets of {known} (of a part of MediaPipe's, give the ids)")
-    if not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 1:
-        raise InputError("the landmarks are no face: they coincide or are not finite")
+    if not np.isfinite(points).all():
+        raise InputError("the landmarks are no face: they are not finite")
+    if (size := np.ptp(points, axis=0).max()) < LEAST:
+        raise InputError(f"the landmarks are no face: they lie within {size:.2g} pixels (are they shares of the picture?)")
     left, right, mouth = (points[_rows(group, len(points), ids)].mean(0) for group in _groups(len(points), ids))
     down = mouth - (left + right) / 2
     length = np.linalg.norm(down)

@@ -6,6 +6,7 @@
                   a frame without a face keeps the last place, those before the first face have the first one's
 """
 import dataclasses
+import functools
 import importlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -154,10 +155,16 @@ def given(
     height, width = picture.shape[:2]
     if box is not None:
         place = crop.from_box(box, framing)
-        if not (0 <= place.centre[0] < width and 0 <= box[1] < height and box[0] < width and box[2] > 0 and box[3] > 0):
+        if not (0 <= box[0] + box[2] < 2 * width and 0 <= box[1] + box[3] < 2 * height):
             raise InputError(f"{path}: the face box {','.join(f'{v:g}' for v in box)} lies outside its {width} x {height} pixels")
         return place
-    return None if landmarks is None else read_track(Path(landmarks), framing, turn)
+    if landmarks is None:
+        return None
+    track = read_track(Path(landmarks), framing, turn)
+    if not any(0 <= x < width and 0 <= y < height for x, y in (place.centre for place in track.places)):
+        x, y = track.places[0].centre
+        raise InputError(f"{landmarks}: the face is around {x:.0f},{y:.0f}, outside the {width} x {height} pixels of {path}")
+    return track
 
 
 def steady(place: Place, frames: Iterable[Picture]) -> Crop:
@@ -175,19 +182,21 @@ def read_track(path: Path, framing: tuple[float, float] = crop.SOURCE, turn: boo
       InputError: another file; no frame with a face.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("an .npy")
+        with file:
             name = next((key for key in ("landmarks", "motion") if key in file.files), None)
             if name is None:
-                raise InputError(f"{path}: no array `landmarks` in it")
+                raise InputError("no array `landmarks` in it")
             points = np.asarray(file[name], np.float64)
             ids = file["ids"].tolist() if "ids" in file.files else None
             fps = frame_rate(file["fps"]) if "fps" in file.files else None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not an .npz of landmarks") from None
+        said = error if isinstance(error, InputError) else "not an .npz of landmarks"
+        raise InputError(f"{path}: {said}") from None
     points = points[None] if points.ndim == 2 else points
     if points.ndim != 3 or not len(points) or points.shape[2] not in (2, 3):
         raise InputError(f"{path}: {name} has shape {points.shape}; needed [frames, points, 2 or 3]")
@@ -213,11 +222,29 @@ def _filled(
 
 
 def load_detector(text: str) -> Detector:
-    """`package.module:function`, see crop.Detector. Raises ConfigError."""
+    """`package.module:function`, see crop.Detector. Raises ConfigError, when it is called too: what it did instead, in one line."""
     module, colon, name = text.partition(":")
     try:
         if not colon:
             raise ValueError("it is not MODULE:FUNCTION")
-        return getattr(importlib.import_module(module), name)
+        function = getattr(importlib.import_module(module), name)
+        if not callable(function):
+            raise ValueError(f"{name} is no function")
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"--detector {text}: {error}") from None
+    return functools.partial(_ask, text, function)
+
+
+def _ask(text: str, function: Detector, picture: Picture) -> list[Float[np.ndarray, "L A"]]:
+    try:
+        faces = [np.asarray(face, np.float64) for face in function(picture)]
+    except Exception as error:  # it is the user's: anything can happen
+        raise ConfigError(f"--detector {text}: {type(error).__name__}: {error}") from error
+    for face in faces:
+        if face.ndim != 2 or face.shape[1] not in (2, 3):
+            raise ConfigError(f"--detector {text}: a face of shape {face.shape}; needed are arrays [points, 2]")
+        try:
+            crop.from_landmarks(face)
+        except InputError as error:
+            raise ConfigError(f"--detector {text}: {error}") from None
+    return faces

@@ -42,8 +42,10 @@ def load(path: str | Path, max_bytes: int = MAX_BYTES) -> Any:
 
 def loads(data: bytes, name: str = "pickle") -> Any:
     """`load` of bytes; `name` stands in messages."""
-    if len(data) < 4 or data[0] != 0x80 or not 2 <= data[1] <= 5 or data[-1:] != b".":
+    if len(data) < 4 or data[0] != 0x80 or not 2 <= data[1] <= 5:
         raise InputError(f"{name}: not a pickle file (of protocol 2 to 5)")
+    if data[-1:] != b".":
+        raise InputError(f"{name}: a pickle file that is cut short")
     try:
         return _plain(_Unpickler(io.BytesIO(data)).load(), {})
     except _Refused as refused:

@@ -11,8 +11,9 @@
 Sound and video say in their metadata that they were generated (provenance.py).
 """
 import json
-from collections.abc import Callable, Iterable
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,12 +27,15 @@ from launch.outputs.staging import staged
 from launch.outputs.video import preview_frames, write_mp4
 from launch.outputs.wav import for_template, write_wav
 
+if TYPE_CHECKING:  # JAX is not imported where no face is drawn
+    from launch.outputs.portrait import Talker
+
 KINDS = ("wav", "template", "npz", "video", "picture")
 
 
 def write_clip(
     clip: Clip, folder: str | Path, kinds: tuple[str, ...] = KINDS, mark: bool = True,
-    talk: Callable[[Clip], Iterable[np.ndarray]] | None = None,
+    talk: "Talker | None" = None,
 ) -> list[Path]:
     """Writes the files named by `kinds` that the clip has something for, all of them or none; returns their paths.
 
@@ -60,7 +64,10 @@ def write_clip(
             frames = preview_frames(clip, sketch(clip.space, clip.motion_MD) if moving else None, curve)
             write_mp4(temporary / f"{clip.name}.mp4", frames, clip.audio_N, mark=of_video)
         if talk is not None and moving:
-            write_mp4(temporary / f"{clip.name}_face.mp4", talk(clip), clip.audio_N, mark=of_video, crf=18)
+            path, of_face = temporary / f"{clip.name}_face.mp4", talk.mark if mark else None
+            shown = write_mp4(path, talk(clip), clip.audio_N, mark=of_face, crf=18)
+            if shown < len(clip.motion_MD):
+                print(f"note: {clip.name}: the face's video ends after {shown} of {len(clip.motion_MD)} frames", file=sys.stderr)
         names = sorted(path.name for path in temporary.iterdir())
     return [Path(folder) / name for name in names]
 

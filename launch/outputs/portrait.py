@@ -22,6 +22,7 @@ from jamflow_jax.face.find import Track
 from jamflow_jax.face.networks import Networks, pad
 from jamflow_jax.face.smoothing import Smoother
 from jamflow_jax.motion.template import Template
+from launch.outputs import provenance
 from launch.outputs.clip import Clip
 
 
@@ -105,13 +106,27 @@ def drive_of(template: Template, neutral_first: bool) -> Drive:
     return Drive(face, reference, template.fps)
 
 
-def talker(networks: Networks, source: Source, look: Look = Look()) -> Callable[[Clip], Iterator[UInt8[np.ndarray, "H W 3"]]]:
-    """What draws the pictures of a result of `jamflow sample`. It raises InputError for motion of another space."""
+@dataclasses.dataclass(frozen=True)
+class Talker:
+    """Draws the pictures of a result of `jamflow sample`. It raises InputError for motion of another space."""
 
-    def talk(clip: Clip) -> Iterator[np.ndarray]:
-        return portrait_frames(networks, source, drive_of(Template.from_motion(clip.motion_MD, clip.space), True), look)
+    networks: Networks
+    source: Source
+    look: Look = Look()
 
-    return talk
+    def __call__(self, clip: Clip) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        motion = Template.from_motion(clip.motion_MD, clip.space)
+        return portrait_frames(self.networks, self.source, drive_of(motion, neutral_first=True), self.look)
+
+    @property
+    def mark(self) -> str:
+        """For the metadata of what is drawn."""
+        return mark_of(self.source)
+
+
+def mark_of(source: Source) -> str:
+    """Of a video's pictures, which are recorded, parts are made."""
+    return provenance.GENERATED if source.video is None else provenance.COMPOSITE
 
 
 def portrait_frames(networks: Networks, source: Source, drive: Drive, look: Look = Look()) -> Iterator[UInt8[np.ndarray, "H W 3"]]:

@@ -1,17 +1,20 @@
 """Files appear together and complete, or not at all.
 
 A result's files are first written into a hidden folder beside their destination (the same file system), then renamed one by one;
-a failure anywhere removes the folder and leaves what was there before.
+a failure anywhere, Ctrl-C or SIGTERM removes the folder and leaves what was there before. SIGKILL leaves a folder `.writing-...`.
 """
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from jamflow_jax import storage
 from jamflow_jax.errors import ConfigError, InputError
+from launch.exits import Terminated
 
 
 @contextlib.contextmanager
@@ -19,13 +22,14 @@ def staged(folder: str | Path) -> Iterator[Path]:
     """Yields a temporary folder; on leaving without an error its files are moved into `folder`, replacing older ones."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
-    try:
-        yield temporary
-        for path in sorted(temporary.iterdir()):
-            os.replace(path, folder / path.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _terminated():
+        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+        try:
+            yield temporary
+            for path in sorted(temporary.iterdir()):
+                os.replace(path, folder / path.name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -33,20 +37,45 @@ def staged_folder(folder: str | Path) -> Iterator[Path]:
     """Yields a temporary folder; on leaving without an error it becomes `folder`, which must not be there yet, or be empty."""
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    inner = temporary / "folder"  # with the permissions of any new folder; the temporary one is private
-    inner.mkdir()
+    with _terminated():
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        inner = temporary / "folder"  # with the permissions of any new folder; the temporary one is private
+        inner.mkdir()
+        try:
+            yield inner
+            os.replace(inner, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _terminated() -> Iterator[None]:
+    """SIGTERM raises Terminated in the block; where it has a handler already, or outside the main thread, nothing changes."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def stop(*_):
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
     try:
-        yield inner
-        os.replace(inner, folder)
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def check_other(out: str | Path, *inputs: str | Path | None) -> None:
     """Raises ConfigError if `out` is one of the files that are read; those that are not there or None are skipped."""
     if os.path.exists(out) and any(path is not None and os.path.exists(path) and os.path.samefile(out, path) for path in inputs):
         raise ConfigError(f"--out {out}: is read as well; name another file")
+
+
+def check_file(out: str | Path) -> None:
+    """Raises ConfigError if `out`, a file to be written, is a folder; OSError if its folder cannot be written into, naming that."""
+    if os.path.isdir(out):
+        raise ConfigError(f"--out {out}: is a folder; name a file")
+    check_writable(Path(out).parent)
 
 
 def check_new(folder: str | Path) -> None:

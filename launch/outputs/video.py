@@ -15,6 +15,7 @@ from launch.outputs.clip import Clip, Curve, spans
 from launch.outputs.face import Painter, Sketch
 
 WIDTH, HEIGHT = 704, 368  # pixels, both multiples of 16: whole macroblocks
+BLOCK = 1024  # samples, as AAC has them
 _OVERSAMPLE = 2  # drawn larger and scaled down: smooth edges
 _FACE_RIGHT = 292  # the face's column ends here
 _LEFT, _RIGHT = 312, 688  # the plots' columns; without a face they start at _ALONE
@@ -30,7 +31,8 @@ def write_mp4(
 ) -> int:
     """Writes RGB frames and mono sound as H.264 (yuv420p) and AAC, the index first so that browsers start at once.
 
-    Frames and sound (an array, or blocks of any size) are taken as they are needed, side by side: memory holds a few of each.
+    Frames and sound (an array, or blocks of any size) are taken as they are needed, side by side: memory holds a few of each. The
+    sound ends with the last picture, if not before.
 
     Args:
       mark: who made it, for the container's metadata (provenance.py); None leaves it unmarked.
@@ -58,23 +60,23 @@ def write_mp4(
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame.pts, frame.time_base = index, 1 / fps
             container.mux(video.encode(frame))
-            while heard * fps < (index + 1) * rate and (samples := next(blocks, None)) is not None:
+            while (heard + BLOCK) * fps <= (index + 1) * rate and (samples := next(blocks, None)) is not None:
                 heard = _mux_sound(container, sound, samples, heard, rate)
         container.mux(video.encode(None))
-        for samples in blocks:
-            heard = _mux_sound(container, sound, samples, heard, rate)
+        while (left := round((index + 1) * rate / fps) - heard) > 0 and (samples := next(blocks, None)) is not None:
+            heard = _mux_sound(container, sound, samples[:left], heard, rate)
         if sound is not None:
             container.mux(sound.encode(None))
     return index + 1
 
 
 def _aac_blocks(audio: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Blocks of 1024 samples, as AAC has them; the last may be shorter."""
+    """Blocks of BLOCK samples; the last may be shorter."""
     held = np.zeros(0, np.float32)
     for part in (audio,) if isinstance(audio, np.ndarray) else audio:
         held = np.concatenate([held, np.clip(np.asarray(part, np.float32), -1, 1)])
-        whole = len(held) // 1024 * 1024
-        yield from held[:whole].reshape(-1, 1024)
+        whole = len(held) // BLOCK * BLOCK
+        yield from held[:whole].reshape(-1, BLOCK)
         held = held[whole:]
     if len(held):
         yield held

@@ -68,6 +68,17 @@ def test_a_track_beside_a_video_counts(command, few, tmp_path):
     assert LivePortrait(command[6], box=(1, 2, 30, 40)).track(video) is None
 
 
+def test_a_track_is_no_clip_of_its_own(command, few, tmp_path, capsys):
+    for name in ("dark.mkv", "cut.mp4"):
+        (few / name).unlink()
+    np.savez(few / "plain.landmarks.npz", landmarks=np.stack(bright(np.full((2, 2), 99)) * 50))
+    np.savez(few / "late.landmarks.npz", landmarks=np.zeros((50, 7, 2)))
+    assert main(command) == 3
+    assert DataSet(tmp_path / "set").index.ids() == ["plain"]
+    error = capsys.readouterr().err.strip()
+    assert error.startswith(f"rejected late: {few}/late.mkv: {few}/late.landmarks.npz: frame 0: 7 landmarks") and "\n" not in error
+
+
 def test_a_video_too_small_for_a_face_is_refused(command, few, tmp_path):
     write_mp4(tmp_path / "tiny.mp4", (np.zeros((48, 64, 3), np.uint8) for _ in range(3)))
     with pytest.raises(Rejected, match=r"tiny\.mp4: 64 x 48 pixels; a face needs at least 64"):

@@ -4,6 +4,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from data_pipelines.prepare import video_reader
@@ -54,7 +55,26 @@ def test_sizes(tmp_path, picture):
         read_picture(save(tmp_path / "c.png", picture[:30, :40]))
 
 
+def test_a_strip_is_too_small_once_it_is_scaled(tmp_path):
+    with pytest.raises(Rejected, match="4000 x 70 pixels; when the longer side is 1280, a face still needs 64"):
+        read_picture(save(tmp_path / "a.png", np.zeros((70, 4000, 3), np.uint8)))
+
+
+def test_sixteen_bits_of_three_colours_are_said(tmp_path, picture):
+    deep = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="rgb48be")
+    with av.open(str(tmp_path / "a.png"), "w", format="image2") as file:
+        stream = file.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt, deep.pts = 100, 80, "rgb48be", 0
+        for packet in (*stream.encode(deep), *stream.encode(None)):
+            file.mux(packet)
+    got, notes = read_picture(tmp_path / "a.png")
+    np.testing.assert_allclose(got.astype(int), picture, atol=3)
+    assert notes == ["colours: 16 bits to 8"]
+
+
 def test_what_is_no_picture(tmp_path, picture):
+    with pytest.raises(Rejected, match="a folder, no file"):
+        read_picture(tmp_path)
     (tmp_path / "a.jpg").write_text("no picture")
     with pytest.raises(InputError, match="not a picture"):
         read_picture(tmp_path / "a.jpg")
@@ -83,11 +103,11 @@ def test_frames_at_a_rate(video, fps, count):
 
 
 def test_sound_comes_in_blocks(video, tmp_path):
-    blocks = list(stream_audio(video, 0.5))
-    assert sum(map(len, blocks)) == 12_000 and len(blocks) > 5 and max(map(len, blocks)) <= 2048
-    assert abs(sum(map(len, stream_audio(video))) - 24_000) < 3_000
-    mute = save(tmp_path / "a.png", np.zeros((64, 64), np.uint8))
-    for path, says in ((tmp_path / "none.wav", "no such file"), (mute, "no sound")):
+    blocks = list(stream_audio(video))
+    assert abs(sum(map(len, blocks)) - 24_000) < 3_000 and len(blocks) > 5 and max(map(len, blocks)) <= 2048
+    mute, empty = save(tmp_path / "a.png", np.zeros((64, 64), np.uint8)), tmp_path / "empty.wav"
+    soundfile.write(empty, np.zeros(0), 24_000)
+    for path, says in ((tmp_path / "none.wav", "no such file"), (mute, "no sound"), (empty, "its sound is empty")):
         with pytest.raises(Rejected, match=says):
             stream_audio(path)
     with av.open(str(video)) as file:

@@ -1,4 +1,5 @@
 """`jamflow render`, `motion`, `sample --face`: what they write, decoded again; with stand-ins for the networks, once with them."""
+import dataclasses
 from fractions import Fraction
 
 import av
@@ -11,6 +12,7 @@ import jamflow_jax.train.bundle
 import launch.render
 from jamflow_jax.face.animate import Face
 from jamflow_jax.face.networks import Networks, batches
+from jamflow_jax.motion.space import get
 from jamflow_jax.motion.template import Template, read_template, write_template
 from jamflow_jax.torch_io import liveportrait
 from launch import motion, render, sample
@@ -117,6 +119,19 @@ def test_a_video_keeps_its_own_movement_but_the_lips(networks, tmp_path):
     assert metadata["comment"] == provenance.COMPOSITE
 
 
+@pytest.mark.parametrize("moved", [1, 30])
+def test_sound_ends_with_the_pictures_of_a_video(networks, tmp_path, capsys, moved):
+    write_mp4(tmp_path / "v.mp4", (np.full((96, 96, 3), 20 * i, np.uint8) for i in range(10)), fps=25)
+    write_template(tmp_path / "m.pkl", template(moved))
+    soundfile.write(tmp_path / "m.wav", np.zeros(48_000), 24_000)  # of all 30 frames, and more
+    args = ["--source", str(tmp_path / "v.mp4"), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main([*args, "--audio", str(tmp_path / "m.wav")]) == 0
+    with av.open(str(tmp_path / "o.mp4")) as file:
+        shown, heard = (float(stream.duration * stream.time_base) for stream in file.streams)
+    assert capsys.readouterr().err.count("ends after 10 of the motion's 30 frames") == (moved == 30)
+    assert shown == 0.4 and heard == pytest.approx(0.4, abs=0.001)
+
+
 def test_a_still_motion_is_taken_on_by_a_whole_video(networks, tmp_path):
     write_mp4(tmp_path / "v.mp4", (np.full((96, 96, 3), 20 * i, np.uint8) for i in range(10)), fps=25)
     write_template(tmp_path / "m.pkl", template(1))
@@ -153,6 +168,14 @@ def two(picture):
     return points(2)
 
 
+def ended(main):
+    """The exit code, of argparse too."""
+    try:
+        return main()
+    except SystemExit as stopped:
+        return stopped.code
+
+
 @pytest.mark.parametrize("more, says, code", [
     (["--detector", "render_test:none"], "finds no face", 1),
     (["--detector", "render_test:none", "--source", "v.mp4"], "finds no face in the first 9 frames", 1),
@@ -165,17 +188,23 @@ def two(picture):
     (["--landmarks", "none.npz"], "no such file", 1),
     (["--out", "o.avi"], ".mp4", 2),
     (["--source", "v.mp4", "--out", "v.mp4"], "v.mp4: is read as well", 2),
+    (["--crf", "18.5"], "argument --crf: 18.5: a whole number is needed", 2),
+    (["--multiplier", "x"], "argument --multiplier: x: a number is needed", 2),
+    (["--multiplier", "1e9"], "argument --multiplier: 1e9: -10 to 10 is needed", 2),
+    (["--box", "1,2,a,4"], "argument --box: 1,2,a,4: four numbers: left,top,right,bottom", 2),
+    (["--out", "folder.mp4"], "--out folder.mp4: is a folder; name a file", 2),
 ])  # fmt: skip
 def test_bad_input_is_one_line(networks, photo, tmp_path, capsys, monkeypatch, more, says, code):
     import sys
 
     monkeypatch.setitem(sys.modules, "render_test", sys.modules[__name__])
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.mp4").mkdir()
     write_mp4("v.mp4", (np.zeros((96, 96, 3), np.uint8) for _ in range(9)))
     write_mp4("tiny.mp4", (np.zeros((90, 62, 3), np.uint8) for _ in range(2)))
     write_template(tmp_path / "m.pkl", template(3))
     args = ["--source", str(photo), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4")]
-    assert render.main([*args, *more]) == code
+    assert ended(lambda: render.main([*args, *more])) == code
     error = capsys.readouterr().err.strip()
     assert says in error and "\n" not in error
     assert not (tmp_path / "o.mp4").exists()
@@ -215,3 +244,31 @@ def test_from_text_to_a_talking_face(model, photo, tmp_path, monkeypatch, small_
     assert abs(lag) <= 24  # a millisecond
     assert metadata["comment"] == provenance.GENERATED
     assert "AI-generated" in soundfile.SoundFile(tmp_path / "o" / "a.wav").comment
+
+
+def test_sample_says_that_a_videos_face_is_partly_generated(model, files, networks, tmp_path, monkeypatch, capsys):
+    write_mp4(tmp_path / "v.mp4", (np.zeros((96, 96, 3), np.uint8) for _ in range(2)))
+    monkeypatch.setattr(liveportrait, "find", lambda *_: {})
+    monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: model)
+    monkeypatch.setattr(portrait.Talker, "__call__", lambda *_: [np.zeros((96, 96, 3), np.uint8)])
+    args = ["--steps", "1", "--model", "run", "--out", str(tmp_path / "o"), "--audio", str(files / "speech.wav")]
+    assert sample.main([*args, "--files", "video", "--face", str(tmp_path / "v.mp4")]) == 0
+    assert decoded(tmp_path / "o" / "sample_face.mp4")[3]["comment"] == provenance.COMPOSITE
+    assert decoded(tmp_path / "o" / "sample.mp4")[3]["comment"] == provenance.GENERATED
+    assert "the face's video ends after 1 of 41 frames" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more, says, code", [
+    (["--face-box", "1,2,30,40"], "error: --face-box: needs --face", 2),
+    (["--face", "photo.png"], "needs a model of motion space liveportrait; run is of motion space lips", 1),
+    (["--face", "photo.png", "--want", "speech"], "note: sample: no talking face, for no motion was wanted", 0),
+])  # fmt: skip
+def test_faces_that_cannot_talk_are_one_line(model, networks, photo, tmp_path, monkeypatch, capsys, more, says, code):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(liveportrait, "find", lambda *_: {})
+    of = dataclasses.replace(model, space=get("lips")) if "lips" in says else model
+    monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: of)
+    args = ["--steps", "1", "--model", "run", "--out", "o", "--text", "hi.", "--duration", "0.1", "--files", "wav"]
+    assert sample.main([*args, *more]) == code
+    error = capsys.readouterr().err.strip()
+    assert says in error and "\n" not in error

@@ -185,3 +185,10 @@ def test_real_templates_name_only_what_is_allowed(real_data):
             if op.name == "STACK_GLOBAL":
                 named.add(strings[-1])
         assert named <= {"_reconstruct", "ndarray", "dtype"}
+
+
+def test_a_file_cut_short_is_said_to_be(tmp_path):
+    whole = pickle.dumps({"a": np.zeros(1000)}, 3)
+    (tmp_path / "a.pkl").write_bytes(whole[:500])
+    with pytest.raises(InputError, match="a.pkl: a pickle file that is cut short"):
+        safe_pickle.load(tmp_path / "a.pkl")
