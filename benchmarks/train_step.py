@@ -32,6 +32,7 @@ from jamflow_jax.train.config import OptimConfig, RunConfig
 from jamflow_jax.train.flops import step_flops
 from jamflow_jax.train.state import initialise, layout
 from jamflow_jax.train.step import make_train_step
+from launch.allocator import keep_freed_memory
 
 SPEECH = ("audio",)
 
@@ -156,6 +157,7 @@ def main() -> None:
     o = parser.parse_args()
     if jax.config.jax_platforms in (None, "cpu"):
         os.sched_setaffinity(0, list(os.sched_getaffinity(0))[: o.threads])  # before any library starts its threads
+    keep_freed_memory()  # as `jamflow train` does; it is F5-TTS's allocator too
     with_torch = not o.alone and importlib.util.find_spec("torch") is not None
     if with_torch:
         import torch

@@ -21,7 +21,9 @@ def main(argv: list[str]) -> int:
 
     from jamflow_jax import storage
     from launch import run_config
+    from launch.allocator import keep_freed_memory
 
+    keep_freed_memory()
     workdir = storage.at(options.workdir)
     return train(run_config.load(options.config, overrides), workdir)
 
