@@ -122,7 +122,8 @@ def _one(config, place, mesh, examples: int, frames: int) -> dict:
         "topology": place.name, "slices": place.slices, "devices": place.devices, "by_formula": not place.is_tpu,
         "mesh": dict(mesh.shape), "remat": config.model.motion.remat, "accumulate": config.optim.accumulate,
         "parameters": parameters, "frames": frames, "examples": examples, "bytes": kinds,
-        "fits": compiles and kinds["total"] <= place.chip.memory, "flops": work, "collectives": [dataclasses.asdict(c) for c in traffic],
+        "fits": compiles and kinds["total"] <= place.chip.memory, "flops": work,
+        "collectives": [dataclasses.asdict(c) for c in traffic],
         "seconds": {**dataclasses.asdict(times), "fastest": times.fastest, "slowest": times.slowest}, "mfu": share,
         "compile_seconds": took,
     }  # fmt: skip
