@@ -59,7 +59,8 @@ def plan(config, place, seconds: float, tries: int, say) -> dict:
         took = f", compiled in {row['compile_seconds']:.0f} s" if place.is_tpu else ""
         say(f"tried {_words(chosen)}: {row['bytes']['total'] / GIB:.1f} GiB, {'fits' if row['fits'] else 'does NOT fit'}, "
             f"{row['seconds']['fastest']:.3f} to {row['seconds']['slowest']:.3f} s a step{took}")  # fmt: skip
-        order = variants.ranked([_estimate(config, place, mesh, v, frames, tried) for v in {*near, *tried}], place.chip.memory)
+        order = variants.ranked(
+            [_estimate(config, place, mesh, v, frames, tried) for v in {*near, *tried}], place.chip.memory, examples)
         if len(tried) >= tries or not order or order[0].variant in tried:
             break
         chosen = order[0].variant
