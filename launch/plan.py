@@ -9,6 +9,7 @@ microbatches and remat that would do better are looked for by formula, and compi
 import argparse
 import dataclasses
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -58,7 +59,8 @@ def plan(config, place, seconds: float, tries: int, say) -> dict:
         took = f", compiled in {row['compile_seconds']:.0f} s" if place.is_tpu else ""
         say(f"tried {_words(chosen)}: {row['bytes']['total'] / GIB:.1f} GiB, {'fits' if row['fits'] else 'does NOT fit'}, "
             f"{row['seconds']['fastest']:.3f} to {row['seconds']['slowest']:.3f} s a step{took}")  # fmt: skip
-        order = variants.ranked([_estimate(config, place, mesh, v, frames, tried) for v in {*near, *tried}], place.chip.memory)
+        order = variants.ranked(
+            [_estimate(config, place, mesh, v, frames, tried) for v in {*near, *tried}], place.chip.memory, examples)
         if len(tried) >= tries or not order or order[0].variant in tried:
             break
         chosen = order[0].variant
@@ -105,11 +107,12 @@ def _one(config, place, mesh, examples: int, frames: int) -> dict:
     state, batch = ahead.abstract_state(config, mesh), ahead.abstract_batch(config, examples, frames, mesh)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     about = config, dict(mesh.shape), examples, frames, parameters
-    traffic, took = roofline.collectives_by_formula(*about), None
+    traffic, took, compiles = roofline.collectives_by_formula(*about), None, True
     if place.is_tpu:
         program = ahead.compile_step(config, mesh, examples, frames)
         kinds, took = {**program.arguments, "temporary": program.temporary, "program": program.code}, program.seconds
-        traffic = collectives(program.text) if program.text else traffic
+        compiles = program.text != ""  # the compiler keeps some of the memory to itself: it may refuse what the chip could hold
+        traffic = collectives(program.text) if compiles else traffic
     else:
         kinds = {**ahead.arguments(state, batch), "temporary": roofline.temporaries_by_formula(*about)}
     kinds["total"] = sum(kinds.values())
@@ -120,7 +123,8 @@ def _one(config, place, mesh, examples: int, frames: int) -> dict:
         "topology": place.name, "slices": place.slices, "devices": place.devices, "by_formula": not place.is_tpu,
         "mesh": dict(mesh.shape), "remat": config.model.motion.remat, "accumulate": config.optim.accumulate,
         "parameters": parameters, "frames": frames, "examples": examples, "bytes": kinds,
-        "fits": kinds["total"] <= place.chip.memory, "flops": work, "collectives": [dataclasses.asdict(c) for c in traffic],
+        "fits": compiles and kinds["total"] <= place.chip.memory, "flops": work,
+        "collectives": [dataclasses.asdict(c) for c in traffic],
         "seconds": {**dataclasses.asdict(times), "fastest": times.fastest, "slowest": times.slowest}, "mfu": share,
         "compile_seconds": took,
     }  # fmt: skip
@@ -136,7 +140,7 @@ def _estimate(config, place, mesh, variant, frames: int, tried: dict):
         roofline.collectives_by_formula(config, shape, variant.examples, frames, last["parameters"]))
     speed = variant.examples * frames / times.slowest
     if variant in tried:
-        return variants.Estimate(variant, tried[variant]["bytes"]["total"], speed)
+        return variants.Estimate(variant, tried[variant]["bytes"]["total"] if tried[variant]["fits"] else math.inf, speed)
 
     def formula(config, examples):
         return roofline.temporaries_by_formula(config, shape, examples, frames, last["parameters"])

@@ -104,7 +104,8 @@ def collectives_by_formula(
 
 
 def temporaries_by_formula(config: RunConfig, mesh: Mapping[str, int], examples: int, frames: int, parameters: int) -> int:
-    """Bytes a device holds besides its arguments, roughly: gradients; what remat keeps of every layer; one layer's own work.
+    """Bytes a device holds besides its arguments, roughly: gradients, and with microbatches their sum; what remat keeps of every
+    layer; one layer's own work.
 
     Layers keep, in bf16, their input (full), that and attention's output (attention), 11 widths a frame (dots) or 30 and
     attention's logits in 6 bytes a pair (none).
@@ -118,7 +119,8 @@ def temporaries_by_formula(config: RunConfig, mesh: Mapping[str, int], examples:
     widths = {"full": 1, "attention": 2, "dots": 11, "none": 30}[c.remat]
     kept = c.depth * (tokens * c.width * 2 * widths + (6 * keys if c.remat == "none" else 0))
     gathered = 2 * 2 * parameters / (c.depth * mesh["tensor"])  # two layers' parameters, the next one's already on the way
-    return int(4 * parameters / cut + kept + tokens * c.width * 2 * 30 + 14 * keys + gathered)
+    gradients = 4 * parameters / cut * min(config.optim.accumulate, 2)
+    return int(gradients + kept + tokens * c.width * 2 * 30 + 14 * keys + gathered)
 
 
 def _activations(config: RunConfig, frames: int) -> float:

@@ -1,10 +1,12 @@
 """Variants of a run that train the same model on the same devices: clips a step, microbatches, what the backward pass recomputes.
 
 Ranked by formula (roofline.py), frames a second if nothing overlaps: a larger batch spreads the traffic of parameters over more
-frames, lighter remat multiplies less, and both take memory. Of variants within MARGIN of the fastest the one with the fewest clips,
-then the fewest microbatches, then the least memory is preferred: a larger batch is a choice of training and must be worth it.
+frames, lighter remat multiplies less, and both take memory. Of variants within MARGIN of the fastest the one nearest to the
+configured clips, then the fewest microbatches, then the least memory is preferred: another batch is a choice of training and must
+be worth it.
 """
 import dataclasses
+import math
 from collections.abc import Iterable
 
 from jamflow_jax.train.config import RunConfig
@@ -56,11 +58,15 @@ def around(examples: int, shards: int) -> list[Variant]:
     return [Variant(size, parts, remat) for size, parts in sorted(sizes) if size for remat in REMATS]
 
 
-def ranked(estimates: Iterable[Estimate], memory: float) -> list[Estimate]:
-    """Those that fit `memory`, the preferred one first."""
+def ranked(estimates: Iterable[Estimate], memory: float, examples: int) -> list[Estimate]:
+    """Those that fit `memory`, the preferred one first; `examples` are the configured clips."""
     left, order = [e for e in estimates if e.bytes <= memory], []
     while left:
         least = (1 - MARGIN) * max(e.speed for e in left)
-        order.append(min((e for e in left if e.speed >= least), key=lambda e: (e.variant.examples, e.variant.accumulate, e.bytes)))
+        order.append(min((e for e in left if e.speed >= least), key=lambda e: _preference(e, examples)))
         left.remove(order[-1])
     return order
+
+
+def _preference(e: Estimate, examples: int) -> tuple[float, int, float]:
+    return abs(math.log(e.variant.examples / examples)), e.variant.accumulate, e.bytes

@@ -9,6 +9,7 @@ import jax
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
+from jamflow_jax.parallel import topology
 from jamflow_jax.parallel.mesh import AXES
 from launch import plan, run_config
 
@@ -34,29 +35,47 @@ def test_what_does_not_fit_is_cut_finer_and_the_exit_code_says_whether_that_help
     assert "accumulate 1: DOES NOT FIT" in capsys.readouterr().out
 
 
-def test_a_plan_of_a_tpu_tries_the_best_by_formula_in_the_measure_of_what_was_compiled(capsys, monkeypatch):
-    """With a compiler that finds twice the formula's temporaries: what fits by formula and not so is not proposed."""
-    from jamflow_jax.parallel import topology
+@pytest.fixture
+def compiler(monkeypatch):
+    """A compiler for v5e:4x4 that finds twice the formula's temporaries; how many clips it was given, and which remat; those
+    of `refused` it does not compile, and says nothing of why."""
     from jamflow_jax.train import ahead, roofline
 
-    compiled = []
+    compiled, refused = [], set()
 
     def compile_step(config, mesh, examples, frames):
         state, batch = ahead.abstract_state(config, mesh), ahead.abstract_batch(config, examples, frames, mesh)
         parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
         compiled.append((examples, config.model.motion.remat))
         temporary = 2 * roofline.temporaries_by_formula(config, dict(mesh.shape), examples, frames, parameters)
-        return ahead.Compiled("", ahead.arguments(state, batch), temporary, 0, 1.0)
+        text = "" if compiled[-1] in refused else "ENTRY %step () -> () {\n}\n"
+        return ahead.Compiled(text, ahead.arguments(state, batch), temporary, 0, 1.0)
 
     monkeypatch.setattr(ahead, "compile_step", compile_step)
-    place = topology.parse("v5e:4x4")
     monkeypatch.setattr(plan, "_mesh", lambda config, place: AbstractMesh((1, 16, 1, 1), AXES, axis_types=(AxisType.Auto,) * 4))
+    return compiled, refused
+
+
+def test_a_plan_of_a_tpu_tries_the_best_by_formula_in_the_measure_of_what_was_compiled(compiler):
+    """What fits by formula and not in the measure of the compiled programs is not proposed."""
+    compiled, place = compiler[0], topology.parse("v5e:4x4")
     config, lines = run_config.load("base", []), []
     once = plan.plan(config, place, 10, 1, lines.append)
     assert len(compiled) == 1 and once["better_by_formula"] and any("--tries 2 tries it" in line for line in lines)
     twice = plan.plan(config, place, 10, 2, lines.append)
     assert compiled[2] == tuple(once["better_by_formula"]["variant"][name] for name in ("examples", "remat"))
     assert twice["fits"] and twice["bytes"]["total"] < place.chip.memory
+
+
+def test_what_the_compiler_refuses_does_not_fit_whatever_it_would_take(compiler):
+    """A TPU's compiler keeps some of the memory to itself."""
+    (compiled, refused), place, config = compiler, topology.parse("v5e:4x4"), run_config.load("base", [])
+    assert plan.plan(config, place, 10, 1, lambda line: None)["fits"]
+    refused.add(compiled[0])
+    alone = plan.plan(config, place, 10, 1, lambda line: None)
+    assert not alone["fits"] and alone["bytes"]["total"] < place.chip.memory
+    more = plan.plan(config, place, 10, 2, lambda line: None)
+    assert more["fits"] and [t["fits"] for t in more["tried"]] == [False, True]
 
 
 @pytest.mark.parametrize("words, says", [

@@ -18,13 +18,18 @@ def test_a_variant_is_the_run_with_its_remat_and_accumulation_and_flags_say_so()
     assert config.model.audio.remat == config.model.motion.remat == "dots"
 
 
-def test_more_clips_must_be_worth_it_and_fit():
+def test_another_batch_must_be_worth_it_and_fit():
     def estimate(examples, speed, bytes_=1.0, accumulate=1, remat="full"):
         return Estimate(Variant(examples, accumulate, remat), bytes_, speed)
 
     small, large, huge = estimate(8, 100), estimate(16, 103), estimate(32, 200, bytes_=9)
-    assert ranked([large, small], 5) == [small, large]
-    assert ranked([large, small, huge], 5) == [small, large]
-    assert ranked([large, small, huge], 10)[0] == huge
-    assert ranked([estimate(8, 100, 3, 2), estimate(8, 99, 4), estimate(8, 98, 2, remat="dots")], 5)[0].variant.remat == "dots"
-    assert ranked([huge], 5) == []
+    assert ranked([large, small], 5, 8) == [small, large] and ranked([small, large], 5, 16) == [large, small]
+    assert ranked([large, small, huge], 5, 8) == [small, large]
+    assert ranked([large, small, huge], 10, 8)[0] == huge
+    assert ranked([estimate(8, 100, 3, 2), estimate(8, 99, 4), estimate(8, 98, 2, remat="dots")], 5, 8)[0].variant.remat == "dots"
+    assert ranked([huge], 5, 8) == []
+
+
+def test_what_does_not_fit_is_cut_into_microbatches_before_it_loses_clips():
+    half, cut = Estimate(Variant(640, 1, "full"), 1, 555), Estimate(Variant(1280, 2, "full"), 1, 559)
+    assert ranked([half, cut], 2, 1280) == [cut, half]
