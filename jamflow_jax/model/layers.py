@@ -162,9 +162,15 @@ class AffineLayerNorm(nn.Module):
 
 
 def dropout(x_BTD: Array, keys_B: Array | None, rate: float) -> Array:
-    """Inverted dropout with one key per example, so that a mask depends on no other example. `keys_B=None`: none."""
+    """Inverted dropout with one key per example, so that a mask depends on no other example. `keys_B=None`: none.
+
+    A draw of 32 bits decides about two neighbours (an even D), 16 bits each: the rate is met to 1 / 65,536, and making the bits was a
+    fifteenth of a layer's time on CPUs.
+    """
     if keys_B is None or rate == 0.0:
         return x_BTD
-    keep_BTD = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, x_BTD.shape[1:]))(keys_B)
+    _, T, D = x_BTD.shape
+    bits_BTP2 = jax.lax.bitcast_convert_type(jax.vmap(lambda key: jax.random.bits(key, (T, D // 2)))(keys_B), jnp.uint16)
+    keep_BTD = bits_BTP2.reshape(x_BTD.shape) >= round(rate * 2**16)
     # not jnp.where, whose backward pass is given an array of zeros besides the mask
     return jax.lax.select(keep_BTD, x_BTD / (1.0 - rate), jnp.zeros_like(x_BTD))

@@ -52,4 +52,6 @@ def test_dropout_keeps_the_mean_and_draws_per_example():
     np.testing.assert_allclose(out.mean(), 1, atol=0.02)
     np.testing.assert_array_equal(dropout(x[:1], keys[:1], 0.25)[0], out[0])
     assert np.any(np.asarray(out[0] != out[1]))
+    neighbours = np.asarray(out).reshape(-1, 2).T  # of one draw
+    assert abs(np.corrcoef(neighbours)[0, 1]) < 0.03
     assert dropout(x, None, 0.25) is x and dropout(x, keys, 0.0) is x
