@@ -13,9 +13,8 @@ def test_table():
     assert faults.table([{"faults": events}, {"faults": events[:1]}]).splitlines()[2:] == ["| 1 | A | 3 | 2 |", "| | all | 3 | 2 |"]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3_600)
-@pytest.mark.parametrize("form, least", [("--smallest", 3), ("--short", 11)])
+@pytest.mark.parametrize("form, least", [("--smallest", 4), pytest.param("--short", 11, marks=pytest.mark.slow)])
 def test_forms(tmp_path, form, least):
     words = [sys.executable, "-m", "benchmarks.faults", form, "--out", str(tmp_path)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=3000)
