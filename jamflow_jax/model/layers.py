@@ -164,7 +164,7 @@ class AffineLayerNorm(nn.Module):
 def dropout(x_BTD: Array, keys_B: Array | None, rate: float) -> Array:
     """Inverted dropout with one key per example, so that a mask depends on no other example. `keys_B=None`: none.
 
-    A draw of 32 bits decides about two neighbours (an even D), 16 bits each: the rate is met to 1 / 65,536, and making the bits was a
+    A draw of 32 bits decides about two neighbours (an even D), 16 bits each: the rate is met to 1 / 65,536. Making the bits was a
     fifteenth of a layer's time on CPUs.
     """
     if keys_B is None or rate == 0.0:
