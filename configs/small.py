@@ -25,8 +25,8 @@ def get_config() -> ConfigDict:
     model.motion = {**trunk}
     model.joint_layers = (0, 1)
 
-    # A short run spends its examples on one stream from the other. Speech learns to hear the lips last: with 10 % of the examples
-    # hiding both streams, or with the base's 10 % without text, 900 steps and 480 did not show it.
+    # A short run spends its examples on one stream from the other. Speech learns to hear the lips last, and not
+    # in 900 steps where 10 % of the examples hide both (docs/findings.md).
     config.objective = {"hide_probs": (0.04, 0.4, 0.56), "drop_text": 0.6, "text_absent_share": 0.9}
 
     config.optim = optim = ConfigDict()
