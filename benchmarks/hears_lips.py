@@ -3,8 +3,8 @@
     python -m benchmarks.hears_lips RUN [RUN ...] [--split validation] [--batches 8] [--text]
 
 Every example is speech hidden and motion given, nothing else dropped but the text (kept with --text) and the rest of the face.
-Times, spans and noise are the same for both. Zero: the lips are not heard. Sampling shows it later than this loss does. Prints Markdown:
-mean over batches and its standard error. A run's data set must be where its config says.
+Times, spans and noise are the same for both. Zero: the lips are not heard. Sampling shows it later than this loss does. Prints
+Markdown: mean over batches and its standard error. A run's data set must be where its config says.
 """
 import argparse
 import dataclasses
