@@ -35,6 +35,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.processes import apart
+from jamflow_jax.parallel.processes import LOST
 
 STEPS = 60
 START, SILENT = 90, 20  # seconds of patience with the other processes
@@ -283,7 +284,7 @@ def one_killed(run: Run, chance: random.Random) -> str:
     which = chance.randrange(run.processes)
     _into_steps(run, chance)
     run.kill(signal.SIGKILL, which)
-    return _named(run, which, 1, f"process {which} ", "is gone")
+    return _named(run, which, LOST, f"process {which} ", "is gone")
 
 
 def all_killed(run: Run, chance: random.Random) -> str:
@@ -302,7 +303,7 @@ def one_hangs(run: Run, chance: random.Random) -> str:
     run.until(lambda: len(run.codes) == run.processes - 1)
     waited = time.monotonic() - start
     run.kill(signal.SIGKILL, which)
-    return f"{_named(run, which, 1, f'process {which} ', f'has said nothing for {SILENT} s')} after {waited:.0f} s"
+    return f"{_named(run, which, LOST, f'process {which} ', f'has said nothing for {SILENT} s')} after {waited:.0f} s"
 
 
 def one_missing(run: Run, chance: random.Random) -> str:
@@ -459,7 +460,7 @@ def two(chance: random.Random, book: Book) -> None:
     run.until(lambda: len(run.checkpoints()) > 1 and run.stepped() > 6)
     which = chance.randrange(2)
     run.kill(signal.SIGKILL, which)
-    told("one_killed", "SIGKILL of one process in two.", _named(run, which, 1, f"process {which} ", "is gone"))
+    told("one_killed", "SIGKILL of one process in two.", _named(run, which, LOST, f"process {which} ", "is gone"))
 
     run.processes, run.devices = 1, 2
     newest, said = _flip(run, chance), ""

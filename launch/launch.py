@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.arguments import key_value
+from launch.arguments import count, key_value, positive_count
 from launch.exits import CLEAN, Parser, one_line_errors
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -34,7 +34,8 @@ def main(argv: list[str]) -> int:
     """Runs the command; returns its exit code."""
     cut = argv.index("--") if "--" in argv else len(argv)
     options, words = _parser().parse_args(argv[:cut]), argv[cut + 1:]
-    check_words(words)
+    config = check_words(words)
+    check_slices(options, config)
     command, environment, standard_input = plan(options, words)
     if options.dry_run:
         if standard_input:
@@ -62,6 +63,8 @@ def plan(options: argparse.Namespace, words: Sequence[str]) -> tuple[list[str], 
 
     script = str(SCRIPTS / f"{options.launcher}.sh")
     restarts = {} if options.restarts is None else {"RESTARTS": str(options.restarts)}
+    if options.launcher in ("local", "tpu") and (options.nodes or options.gpus):
+        raise ConfigError(f"--{'nodes' if options.nodes else 'gpus'}: of slurm and gke; {options.launcher} takes what is there")
     if options.launcher == "local":
         return ["bash", script, *words], restarts, ""
     if options.launcher == "slurm":
@@ -79,14 +82,14 @@ def plan(options: argparse.Namespace, words: Sequence[str]) -> tuple[list[str], 
         raise ConfigError(f"--name {options.name}: Kubernetes wants at most 40 small letters, digits and -")
     times = 100 if options.restarts is None else options.restarts
     if options.topology:
-        text = gke.tpu_job(options.name, options.image, words, options.topology, options.slices, times)
+        text = gke.tpu_job(options.name, options.image, words, options.topology, options.slices or 1, times)
     else:
         text = gke.gpu_job(options.name, options.image, words, options.accelerator, options.nodes or 1, options.gpus or 8, times)
     return ["kubectl", "apply", "-f", "-"], {}, text
 
 
-def check_words(words: Sequence[str]) -> None:
-    """Raises ConfigError unless `jamflow train WORDS` would begin: options, config file and every override are read here."""
+def check_words(words: Sequence[str]):
+    """The RunConfig of `jamflow train WORDS`. Raises ConfigError unless that would begin: all of its words are read here."""
     from jamflow_jax.errors import ConfigError
     from launch import run_config, train
 
@@ -99,17 +102,29 @@ def check_words(words: Sequence[str]) -> None:
 
     parser.error = refuse
     options, overrides = parser.parse_known_args(list(words))
-    run_config.load(options.config, overrides)
+    return run_config.load(options.config, overrides)
+
+
+def check_slices(options: argparse.Namespace, config) -> None:
+    """Sets --slices to the config's, where they are not given. Raises ConfigError where the two differ, as training would."""
+    from jamflow_jax.errors import ConfigError
+
+    if options.launcher != "gke" or not options.topology:
+        return
+    options.slices = options.slices or config.mesh.slices
+    if options.slices != config.mesh.slices:
+        raise ConfigError(f"--slices {options.slices}: the config's mesh.slices is {config.mesh.slices}; add "
+                          f"--config.mesh.slices={options.slices}, and mesh.data a multiple of it")  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("launch", __doc__)
     parser.add_argument("--launcher", required=True, choices=tuple(TOOLS), help="where")
     parser.add_argument("--dry-run", action="store_true", help="print the command (gke: the JobSet's YAML), start nothing")
-    parser.add_argument("--restarts", type=int, metavar="N", help="times a training that died is started again (default: local 0, "
-                        "others 100)")  # fmt: skip
-    parser.add_argument("--nodes", type=int, metavar="N", help="slurm, gke with GPUs: machines")
-    parser.add_argument("--gpus", type=int, metavar="N", help="slurm, gke: GPUs of a machine (default 8)")
+    parser.add_argument("--restarts", type=count, metavar="N", help="times a training that died is started again (default: local "
+                        "0, others 100)")  # fmt: skip
+    parser.add_argument("--nodes", type=positive_count, metavar="N", help="slurm, gke with GPUs: machines")
+    parser.add_argument("--gpus", type=positive_count, metavar="N", help="slurm, gke: GPUs of a machine (default 8)")
     slurm = parser.add_argument_group("slurm")
     slurm.add_argument("--slurm", action="append", default=[], type=key_value, metavar="KEY=VALUE",
                        help="any option of sbatch without its --: partition=gpu, time=24:00:00; may be repeated")  # fmt: skip
@@ -121,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     gke.add_argument("--name", default="jamflow", help="of the JobSet (default %(default)s)")
     gke.add_argument("--image", help="a container image with bash and jamflow in it")
     gke.add_argument("--topology", metavar="CHIP:SHAPE", help="TPU slices: v5e:4x4, v5p:4x4x4, v6e:16x16")
-    gke.add_argument("--slices", type=int, default=1, metavar="N", help="of that topology (default 1)")
+    gke.add_argument("--slices", type=positive_count, metavar="N", help="of that topology (default: the config's mesh.slices)")
     gke.add_argument("--accelerator", metavar="NAME", help="GPU nodes: GKE's label, nvidia-h100-80gb")
     return parser
 

@@ -66,7 +66,7 @@ def plan(config, place, seconds: float, tries: int, say) -> dict:
         chosen = order[0].variant
     fitting = [e.variant for e in order if e.variant in tried and tried[e.variant]["fits"]]
     best = fitting[0] if fitting else min(tried, key=lambda variant: tried[variant]["bytes"]["total"])
-    for line in report(tried[best], place):
+    for line in report(tried[best], place, "best" if len(tried) > 1 else "as configured"):
         say(line)
     better = order[0] if order and order[0].variant not in tried else None
     if better:
@@ -166,12 +166,12 @@ def _batch(config, seconds: float, multiple: int) -> tuple[int, int]:
     return frames, batch_size(frames, config.data.batch_frames, config.data.max_batch, multiple)
 
 
-def report(row: dict, place) -> list[str]:
-    """The best variant in lines."""
+def report(row: dict, place, which: str) -> list[str]:
+    """A variant in lines; `which` it is."""
     bytes_, times = row["bytes"], row["seconds"]
     shape = ", ".join(f"{axis} {size}" for axis, size in row["mesh"].items())
     lines = [
-        f"best: {row['examples']:,} clips, remat {row['remat']}, accumulate {row['accumulate']}: "
+        f"{which}: {row['examples']:,} clips, remat {row['remat']}, accumulate {row['accumulate']}: "
         f"{'FITS' if row['fits'] else 'DOES NOT FIT'}",
         f"  mesh           {shape}",
         f"  batch          {row['examples']:,} clips x {row['frames']:,} mel frames, "

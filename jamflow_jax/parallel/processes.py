@@ -25,6 +25,7 @@ import jax
 from jamflow_jax.errors import ConfigError, InputError
 
 ADDRESS, COUNT, NUMBER = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
+LOST = 75  # exit code (EX_TEMPFAIL of sysexits.h) where another process is dead or silent: starting all of them again mends it
 PATIENCE = 5.0  # seconds: for the news of a death to reach everybody, and for a refused connection to be tried again
 Place = tuple[str, int, int, list[int] | None]  # coordinator's address, processes, which of them, its devices (None: all)
 
@@ -219,7 +220,7 @@ class Peers:
                     self._tell("beat")
                 for number, heard in self._heard.items():
                     if now - heard > self.silent and number not in self._parted:
-                        self._end(1, f"{self._names[number]} has said nothing for {self.silent:.0f} s")
+                        self._end(LOST, f"{self._names[number]} has said nothing for {self.silent:.0f} s")
 
     def _read(self, number: int, link: socket.socket, ready: selectors.BaseSelector) -> None:
         try:
@@ -239,7 +240,7 @@ class Peers:
         if not data:
             ready.unregister(link)
             if number not in self._parted:
-                self._end(1, f"{self._names[number]} is gone")
+                self._end(LOST, f"{self._names[number]} is gone")
 
     def _end(self, code: int, line: str) -> None:
         with self._ending:

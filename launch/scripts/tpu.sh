@@ -40,6 +40,8 @@ words="$(printf '%q ' "$@")"
 # The training's own verdicts come back as 101 to 103, so that they are not taken for those of gcloud or ssh.
 remote="cd jamflow && flock train.lock bash -c 'echo \$\$ >train.pid; exec .venv/bin/jamflow train \"\$@\"' train $words"
 remote="$remote; code=\$?; if [ \$code -ge 1 ] && [ \$code -le 3 ]; then exit \$((100 + code)); fi; exit \$code"
+# what does not work at all will not work the hundredth time: a wrong name or zone, no account
+everywhere true || { echo "error: the workers of $TPU in $ZONE cannot be reached; what gcloud said is above" >&2; exit 1; }
 tried=0
 while :; do
   code=0

@@ -89,6 +89,8 @@ def _executor(folder: Path, parallel: int, parameters: Mapping[str, str], cluste
         import submitit
     except ImportError:
         raise InputError("--launcher slurm needs submitit: pip install 'jamflow-jax[slurm]'") from None
+    if not parameters.get("time", "0").isdigit():
+        raise ConfigError(f"--slurm time={parameters['time']}: minutes are needed, a whole number")
     try:
         executor = submitit.AutoExecutor(folder / "slurm", cluster=cluster, slurm_max_num_timeout=MOST_REQUEUES)
         executor.update_parameters(name="jamflow-sweep", slurm_array_parallelism=parallel,

@@ -37,6 +37,8 @@ def test_a_dry_run_prints_the_job_set(where, kind, capsys):
     (["gke", "--image", "i", *WORDS], "one of --topology (TPU) and --accelerator (GPU)"),
     (["gke", "--image", "i", "--topology", "v5e:4", *WORDS], "--topology v5e:4: expected one such as"),
     (["gke", "--image", "i", "--topology", "v5e:4x4", "--name", "My_Run", *WORDS], "--name My_Run: Kubernetes wants"),
+    (["gke", "--image", "i", "--topology", "v5e:4x4", "--slices", "2", *WORDS], "--slices 2: the config's mesh.slices is 1; add"),
+    (["local", "--nodes", "4", *WORDS], "--nodes: of slurm and gke"),
     (["local"], "the words of jamflow train are missing"),
     (["local", "--", "--config", "configs/base.py"], "jamflow train: the following arguments are required: --workdir"),
     (["local", *WORDS, "--config.optim.lrr=1"], "config.optim.lrr: no such field, did you mean 'lr'?"),
@@ -45,6 +47,19 @@ def test_mistakes(options, said, capsys):
     assert launch.main(["--launcher", *options]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", (["--slices", "0"], ["--nodes", "0"], ["--gpus", "0"], ["--restarts", "-3"]))
+def test_impossible_numbers(option, capsys):
+    with pytest.raises(SystemExit) as ended:
+        launch.main(["--launcher", "gke", *option, "--dry-run", *WORDS])
+    assert ended.value.code == 2 and f"argument {option[0]}: a count" in capsys.readouterr().err
+
+
+def test_the_slices_are_the_configs(capsys):
+    words = [*WORDS, "--config.mesh.slices=2", "--config.mesh.data=2"]
+    assert launch.main(["--launcher", "gke", "--image", "i", "--topology", "v5e:4x4", "--dry-run", *words]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["spec"]["replicatedJobs"][0]["replicas"] == 2
 
 
 @pytest.mark.parametrize("options, tool", [

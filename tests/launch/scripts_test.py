@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jamflow_jax.parallel.processes import LOST
 from launch.launch import SCRIPTS, check_words
 
 FILES = sorted(SCRIPTS.glob("*.sh"))
@@ -51,7 +52,9 @@ def test_bash_reads_it_and_its_example_would_begin(path):
     assert verbs == {"train"}
 
 
-@pytest.mark.parametrize("code, restarts, calls", [(0, 3, 1), (2, 3, 1), (1, 3, 1), (3, 3, 1), (137, 2, 3), (134, 0, 1)])
+@pytest.mark.parametrize("code, restarts, calls", [
+    (0, 3, 1), (2, 3, 1), (1, 3, 1), (3, 3, 1), (137, 2, 3), (LOST, 2, 3), (134, 0, 1),
+])  # fmt: skip
 def test_one_machine_restarts_what_died_only(tools, code, restarts, calls):
     tools.tool("jamflow", f"exit {code}")
     assert tools.run("local.sh", "--config", "x", RESTARTS=str(restarts)).returncode == code
@@ -82,7 +85,7 @@ def slurm_tools(tools, srun):
     tools.tool("scancel", f'kill -TERM "$(cat {tools.folder}/step)"')
 
 
-@pytest.mark.parametrize("code, again", [(0, False), (3, False), (2, False), (137, True)])
+@pytest.mark.parametrize("code, again", [(0, False), (3, False), (2, False), (137, True), (LOST, True)])
 def test_slurm_queues_again_what_was_lost(tools, code, again):
     slurm_tools(tools, f'echo "$JAX_COORDINATOR_ADDRESS $JAX_LOCAL_DEVICE_IDS" >>{tools.folder}/asked; exit {code}')
     assert tools.run("slurm.sh", "--config", "x", **SLURM).returncode == code
@@ -107,12 +110,19 @@ def test_slurm_leaves_one_gpu_to_each_of_many_processes(tools):
     assert "ids=" in tools.asked()
 
 
-@pytest.mark.parametrize("remote, code, calls", [(0, 0, 1), (102, 2, 1), (103, 3, 1), (1, 1, 3), (255, 255, 3)])
+@pytest.mark.parametrize("remote, code, calls", [(0, 0, 1), (102, 2, 1), (103, 3, 1), (1, 1, 3), (LOST, LOST, 3), (255, 255, 3)])
 def test_a_slice_gets_the_command_on_all_workers_until_it_has_an_answer(tools, remote, code, calls):
-    tools.tool("gcloud", f"exit {remote}")
+    tools.tool("gcloud", f'[ "${{@: -1}}" = true ] || exit {remote}')
     done = tools.run("tpu.sh", "--workdir", "gs://b/a b", TPU="t", ZONE="z", RESTARTS="2", PAUSE="0")
-    assert done.returncode == code and len([line for line in tools.asked() if line.startswith("gcloud")]) == calls
-    assert tools.asked()[0].startswith("gcloud compute tpus tpu-vm ssh t --zone z --worker=all --command cd jamflow && flock")
+    assert done.returncode == code and len([line for line in tools.asked() if line.startswith("gcloud")]) == 1 + calls
+    assert tools.asked()[1].startswith("gcloud compute tpus tpu-vm ssh t --zone z --worker=all --command cd jamflow && flock")
+
+
+def test_a_slice_that_cannot_be_reached_is_asked_once(tools):
+    tools.tool("gcloud", "echo no account >&2; exit 1")
+    done = tools.run("tpu.sh", "--workdir", "gs://b/a", TPU="t", ZONE="z", PAUSE="0")
+    assert done.returncode == 1 and len(tools.asked()) == 1
+    assert done.stderr == "no account\nerror: the workers of t in z cannot be reached; what gcloud said is above\n"
 
 
 @pytest.mark.parametrize("verdict, code", [(0, 0), (2, 102), (3, 103), (137, 137)])

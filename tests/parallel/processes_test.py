@@ -164,9 +164,9 @@ def gathered(port, silent=5.0):
 
 
 @pytest.mark.parametrize("harm, code, words", [
-    (lambda link: link.close(), 1, "process 1 on host1 is gone; the same command goes on from the last checkpoint"),
+    (lambda link: link.close(), processes.LOST, "process 1 on host1 is gone; the same command goes on from the last checkpoint"),
     (lambda link: link.sendall(b"end 3 process 1 has ended: the disk is full\n"), 3, "process 1 has ended: the disk is full"),
-    (lambda link: None, 1, "process 1 on host1 has said nothing for 0 s"),
+    (lambda link: None, processes.LOST, "process 1 on host1 has said nothing for 0 s"),
 ])  # fmt: skip
 def test_the_end_of_one_is_the_end_of_all(port, ended, capsys, harm, code, words):
     peers, link = gathered(port, 0.4)

@@ -59,6 +59,8 @@ def test_parameters_are_checked_where_there_is_no_slurm(monkeypatch):
     slurm.check(8, {"partition": "gpu", "time": "240"})
     with pytest.raises(ConfigError, match="--slurm: Unknown argument 'tiem'"):
         slurm.check(8, {"tiem": "240"})
+    with pytest.raises(ConfigError, match="--slurm time=abc: minutes are needed"):
+        slurm.check(8, {"time": "abc"})
 
 
 def test_no_slurm_and_unknown_parameters(sweep, cluster, tmp_path, monkeypatch):
