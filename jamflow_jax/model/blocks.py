@@ -20,7 +20,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
 from jamflow_jax.model.config import TrunkConfig
-from jamflow_jax.model.layers import Linear, constrain, dropout, gathered, layer_norm, named, uniform_init
+from jamflow_jax.model.layers import Linear, constrain, dropout, gathered, layer_norm, named, product, uniform_init
 from jamflow_jax.model.rope import Rope, rotate
 
 # What the backward pass keeps of a layer; "none" keeps all, the others recompute the rest. AdaLN's rows are kept by all: they are
@@ -198,7 +198,7 @@ _remade = partial(jax.checkpoint, prevent_cse=False)
 
 @_remade  # or the kernel in its other shape would be kept, a copy of the parameter
 def _per_head(x_BTD: Array, kernel_DHE: Array) -> Float[Array, "B T H E"]:
-    y_BTF = x_BTD @ kernel_DHE.reshape(kernel_DHE.shape[0], -1)
+    y_BTF = product(x_BTD, kernel_DHE.reshape(kernel_DHE.shape[0], -1))
     return y_BTF.reshape(*x_BTD.shape[:2], *kernel_DHE.shape[1:])
 
 

@@ -55,6 +55,25 @@ _gathered.defvjp(_gathered_fwd, _gathered_bwd)
 _CUT_AT_REST = ("embed", "text")  # logical axes of parameters alone; activations have "act_embed"
 
 
+@jax.custom_vjp
+def product(x: Float[Array, "*rows I"], kernel_IO: Float[Array, "I O"]) -> Float[Array, "*rows O"]:
+    """x @ kernel, with the kernel's gradient in the order x dy: JAX's own, dy x and turned, had XLA on CPUs turn all of dy round."""
+    return x @ kernel_IO
+
+
+def _product_fwd(x, kernel_IO):
+    return product(x, kernel_IO), (x, kernel_IO)
+
+
+def _product_bwd(residuals, dy):
+    x, kernel_IO = residuals
+    rows = tuple(range(x.ndim - 1))
+    return dy @ kernel_IO.T, jax.lax.dot_general(x, dy, ((rows, rows), ((), ())))
+
+
+product.defvjp(_product_fwd, _product_bwd)
+
+
 class Linear(nn.Module):
     """y = x W + b, W [in, out] with logical `axes`."""
 
@@ -68,7 +87,7 @@ class Linear(nn.Module):
     def __call__(self, x):
         init = nn.initializers.zeros if self.zero else uniform_init
         kernel = self.param("kernel", named(init, *self.axes), (x.shape[-1], self.features))
-        y = x.astype(self.dtype) @ gathered(kernel, *self.axes, dtype=self.dtype)
+        y = product(x.astype(self.dtype), gathered(kernel, *self.axes, dtype=self.dtype))
         if self.bias:
             bias = self.param("bias", named(nn.initializers.zeros, self.axes[1]), (self.features,))
             y = y + gathered(bias, self.axes[1], dtype=self.dtype)

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jamflow_jax.flow import objective
 from jamflow_jax.parallel.rules import BATCH_AXES, RULES
@@ -47,13 +47,13 @@ def make_train_step(config: RunConfig, mesh: Mesh, live_mouth_D: np.ndarray) -> 
     update = optimizer(config.optim, config.steps).update
     everywhere = NamedSharding(mesh, PartitionSpec())
 
-    def train_step(state: TrainState, batch: Batch, streams: tuple[str, ...]):
+    def train_step(state: TrainState, batch: Batch, streams: tuple[str, ...], seed: Int[Array, ""]):
         batch = visible(config, batch)
         trained = {stream: state.params[stream] for stream in trained_streams(config)}
-        numbers = _counts(config, goal, batch, state.step, live_mouth_D)
+        numbers = _counts(seed, goal, batch, state.step, live_mouth_D)
 
         def loss(trained, part):
-            sums = _sums(config, goal, {**state.params, **trained}, part, state.step, live_mouth_D, streams, training=True)
+            sums = _sums(config, seed, goal, {**state.params, **trained}, part, state.step, live_mouth_D, streams, training=True)
             return objective.total(goal, objective.mean_losses(sums, numbers)), sums
 
         (value, sums), gradient = _accumulate(jax.value_and_grad(loss, has_aux=True), trained, batch, config.optim.accumulate)
@@ -82,29 +82,49 @@ def make_train_step(config: RunConfig, mesh: Mesh, live_mouth_D: np.ndarray) -> 
         return new, metrics
 
     places = layout(config, mesh)[1]
-    return jax.jit(_with_rules(train_step), static_argnums=2, donate_argnums=0, out_shardings=(places, everywhere))
+    step = jax.jit(_with_rules(train_step), static_argnums=2, donate_argnums=0, out_shardings=(places, everywhere))
+    return Seeded(step, config.seed)
 
 
 def make_evaluation_step(config: RunConfig, mesh: Mesh, live_mouth_D: np.ndarray) -> Callable[..., Metrics]:
     """The jitted `(params, batch, streams) -> sums and counts` with draws that never change, and without dropout."""
     goal = objective_config(config)
 
-    def evaluate(params, batch: Batch, streams: tuple[str, ...]):
+    def evaluate(params, batch: Batch, streams: tuple[str, ...], seed: Int[Array, ""]):
         batch = visible(config, batch)
-        numbers = _counts(config, goal, batch, EVALUATION_STEP, live_mouth_D)
-        sums = _sums(config, goal, params, batch, EVALUATION_STEP, live_mouth_D, streams, training=False)
+        numbers = _counts(seed, goal, batch, EVALUATION_STEP, live_mouth_D)
+        sums = _sums(config, seed, goal, params, batch, EVALUATION_STEP, live_mouth_D, streams, training=False)
         return {**{f"{name}_sum": sums[name] for name in numbers}, **{f"{name}_count": numbers[name] for name in numbers}}
 
-    return jax.jit(_with_rules(evaluate), static_argnums=2, out_shardings=NamedSharding(mesh, PartitionSpec()))
+    step = jax.jit(_with_rules(evaluate), static_argnums=2, out_shardings=NamedSharding(mesh, PartitionSpec()))
+    return Seeded(step, config.seed)
 
 
-def _counts(config, goal, batch, step, live_mouth_D):
-    keys_B = objective.example_keys(config.seed, step, batch["example_id"])
+class Seeded:
+    """A jitted step of `(..., streams)` with the run's seed as its last argument: runs that differ in it alone share one program."""
+
+    def __init__(self, jitted, seed: int):
+        self.jitted, self.seed = jitted, np.uint32(seed & 0xFFFFFFFF)  # as jax.random.key cuts it
+
+    def __call__(self, *args):
+        return self.jitted(*args, self.seed)
+
+    def trace(self, *args):
+        """Of `jax.jit`."""
+        return self.jitted.trace(*args, self.seed)
+
+    def lower(self, *args):
+        """Of `jax.jit`."""
+        return self.jitted.lower(*args, self.seed)
+
+
+def _counts(seed, goal, batch, step, live_mouth_D):
+    keys_B = objective.example_keys(seed, step, batch["example_id"])
     return objective.counts(objective.draw(goal, keys_B, batch), batch, live_mouth_D)
 
 
-def _sums(config, goal, params, batch, step, live_mouth_D, streams, training):
-    keys_B = objective.example_keys(config.seed, step, batch["example_id"])
+def _sums(config, seed, goal, params, batch, step, live_mouth_D, streams, training):
+    keys_B = objective.example_keys(seed, step, batch["example_id"])
     noisy = training and max(config.model.audio.dropout, config.model.motion.dropout) > 0
     dropout_keys_B = jax.vmap(lambda key: jax.random.fold_in(key, _DROPOUT))(keys_B) if noisy else None
     drawn = objective.draw(goal, keys_B, batch)

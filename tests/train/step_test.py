@@ -50,6 +50,20 @@ def test_a_frozen_stream_keeps_its_bits(tiny, batch, live, start, frozen):
     assert bits(state.params[other]) != bits(before.params[other])
 
 
+def test_runs_that_differ_in_the_seed_alone_share_their_programs(tiny, batch, live, start):
+    mesh, state, rows = make_mesh(devices=jax.devices()[:1]), start(), []
+    with jax.set_mesh(mesh):
+        steps = [make_train_step(tiny(seed=seed), mesh, live) for seed in (0, 7)]
+        measure = [make_evaluation_step(tiny(seed=seed), mesh, live) for seed in (0, 7)]
+        of_batch = put_batch(batch(0), mesh)
+        for pair, arrays in ((steps, state), (measure, state.averaged)):
+            first, second = (step.lower(arrays, of_batch, BOTH).as_text() for step in pair)
+            assert first == second
+        for step in measure:
+            rows.append(float(step(state.averaged, of_batch, BOTH)["audio_sum"]))
+    assert rows[0] != rows[1]  # and the seed is heard all the same
+
+
 def test_the_multiplier_scales_the_update(tiny, batch, live, start):
     def moved(factor):
         changes = {"optim": {"motion_lr": factor, "warmup": 0, "weight_decay": 0.0}}
