@@ -34,6 +34,7 @@ def train(config, workdir: Path) -> int:
 
     from data_pipelines.loader import open_loader
     from jamflow_jax import storage
+    from jamflow_jax.model.backends import description
     from jamflow_jax.parallel.mesh import batch_shards, make_mesh
     from jamflow_jax.parallel.processes import start_processes
     from jamflow_jax.timeline import MEL_BINS
@@ -74,7 +75,7 @@ def train(config, workdir: Path) -> int:
     say(f"devices: {len(jax.devices())} x {jax.devices()[0].device_kind} ({shape})")
     for line in filled:
         say(line)
-    say(f"model: stage {config.stage}, {config.model.motion.attention} attention, parameters:")
+    say(f"model: stage {config.stage}, attention: {description(config.model)}; parameters:")
 
     # --- train
     def write():

@@ -57,7 +57,7 @@ _CUT_AT_REST = ("embed", "text")  # logical axes of parameters alone; activation
 
 @jax.custom_vjp
 def product(x: Float[Array, "*rows I"], kernel_IO: Float[Array, "I O"]) -> Float[Array, "*rows O"]:
-    """x @ kernel, with the kernel's gradient in the order x dy: JAX's own, dy x and turned, had XLA on CPUs turn all of dy round."""
+    """x @ kernel, with the kernel's gradient in the order x dy: JAX's own, dy x and turned, had XLA on CPUs turn dy round."""
     return x @ kernel_IO
 
 

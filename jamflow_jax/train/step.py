@@ -101,7 +101,7 @@ def make_evaluation_step(config: RunConfig, mesh: Mesh, live_mouth_D: np.ndarray
 
 
 class Seeded:
-    """A jitted step of `(..., streams)` with the run's seed as its last argument: runs that differ in it alone share one program."""
+    """A jitted step of `(..., streams)` with the run's seed as its last argument: runs that differ in it alone share a program."""
 
     def __init__(self, jitted, seed: int):
         self.jitted, self.seed = jitted, np.uint32(seed & 0xFFFFFFFF)  # as jax.random.key cuts it
