@@ -1,4 +1,4 @@
-"""Joint layers, how many and where: none to all four; first, last and every other.
+"""Joint layers, how many and where: none to all four, first or last.
 
     jamflow sweep joint_layers
 """
@@ -14,7 +14,6 @@ def get_sweep() -> dict:
             "none": {"model.joint_layers": ()},
             "first": {"model.joint_layers": (0,)},
             "last 2": {"model.joint_layers": (2, 3)},
-            "1st and 3rd": {"model.joint_layers": (0, 2)},
             "all 4": {"model.joint_layers": (0, 1, 2, 3)},
         },
         "smallest": {**SMALLEST, "rows": ("first 2 of 4", "none", "all 4")},
