@@ -38,7 +38,8 @@ def main(argv: list[str]) -> int:
     sweep = plans.part(sweep, options.row, options.seeds)
     runs = plans.plan(sweep)
     folder = storage.here(options.out or ("runs/sweeps-smallest" if options.smallest else "runs/sweeps"))
-    words = ["jamflow", "sweep", options.file[-1], *["--smallest"] * options.smallest, *(["--out", options.out] if options.out else [])]
+    words = ["jamflow", "sweep", options.file[-1], *["--smallest"] * options.smallest]
+    words += ["--out", options.out] if options.out else []
     words += ["--seeds", ",".join(map(str, options.seeds))] if options.seeds else []
     again = shlex.join([*words, *(word for name in options.row for word in ("--row", name))])
     if options.file[:-1]:
@@ -134,7 +135,7 @@ def _list(sweep, runs, folder: Path) -> None:
     from launch.sweeps.execute import commands
 
     for needed in _missing(sweep):
-        code = f"from data_pipelines.prepare.synthetic import prepare_synthetic as p; p({needed.path!r}, minutes={needed.minutes!r})"
+        code = f"import data_pipelines.prepare.synthetic as s; s.prepare_synthetic({needed.path!r}, minutes={needed.minutes!r})"
         print(f"{needed.path} is missing and made first\n    {shlex.join([sys.executable, '-c', code])}")
     for run in runs:
         train, *evaluations = commands(folder, run)
