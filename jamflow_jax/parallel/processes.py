@@ -35,6 +35,8 @@ _peers: "Peers | None" = None
 def start_processes(start_seconds: float = 600, silent_seconds: float = 120) -> None:
     """Joins the other processes of the run, if there are any; call it before anything touches a device.
 
+    On CPUs several processes compile for themselves: JAX's cache of compiled programs is off.
+
     Args:
       start_seconds: how long to wait for all to come.
       silent_seconds: after which a process that says nothing is given up, and the run with it.
@@ -53,6 +55,11 @@ def start_processes(start_seconds: float = 600, silent_seconds: float = 120) -> 
         address, count, number, devices, initialization_timeout=int(start_seconds) + 60,
         heartbeat_timeout_seconds=int(2 * silent_seconds) + 60,
     )  # fmt: skip
+    if jax.default_backend() == "cpu":
+        # A CPU program that is read from the cache has forgotten that a loop's collectives and those around it share their
+        # connections: the processes may call them in different orders, and then all wait for ever (jax 0.10.2; seen with one
+        # core each). Only process 0 would find entries, too: keys differ between processes, and it alone writes.
+        jax.config.update("jax_enable_compilation_cache", False)
 
 
 def finish() -> None:

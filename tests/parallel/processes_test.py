@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 
+import jax
 import pytest
 
 from jamflow_jax.errors import ConfigError, InputError
@@ -29,6 +30,22 @@ def test_a_process_alone_opens_nothing(monkeypatch):
     processes.start_processes()
     processes.finish(), processes.leave(1, "x"), processes.await_news()  # nothing to do
     assert not processes.several()
+
+
+@pytest.mark.parametrize("backend, cached", [("cpu", False), ("tpu", True)])
+def test_several_processes_of_cpus_read_no_compiled_programs(monkeypatch, backend, cached):
+    """Collectives of a program from the cache may run in another order than those of one just compiled, and hang."""
+    monkeypatch.setattr(processes, "_place", lambda _: ("host:9", 2, 0, None))
+    monkeypatch.setattr(processes, "Peers", lambda *_: None)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: None)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", True)
+    try:
+        processes.start_processes()
+        assert jax.config.jax_enable_compilation_cache == cached
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
 
 
 # What each kind of cluster tells its processes, as jax reads it (jax/_src/clusters); METADATA is what a TPU VM's server says.
