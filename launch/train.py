@@ -41,7 +41,7 @@ def train(config, workdir: Path) -> int:
     from jamflow_jax.train import workdir as run_directory
     from launch.compile_cache import use_compile_cache
 
-    start_processes(config.processes.start_seconds, config.processes.silent_seconds)
+    start_processes(**dataclasses.asdict(config.processes))
     use_compile_cache()
     first = jax.process_index() == 0
     say = _say if first else (lambda line: None)

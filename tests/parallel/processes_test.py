@@ -169,12 +169,12 @@ def test_one_number_twice(port):
     follower.join()
 
 
-def gathered(port, silent=5.0):
+def gathered(port, silent=5.0, stuck=5.0):
     """Process 0 of two, and the other's end."""
     links = []
     follower = threading.Thread(target=lambda: links.append(come(port, 1)))
     follower.start()
-    peers = Peers(f"localhost:{port}", 2, 0, 5, silent)
+    peers = Peers(f"localhost:{port}", 2, 0, 5, silent, stuck)
     follower.join()
     assert processes._line(links[0]) == "go"
     return peers, links[0]
@@ -191,6 +191,38 @@ def test_the_end_of_one_is_the_end_of_all(port, ended, capsys, harm, code, words
     peers._thread.join(5)
     said = capsys.readouterr().err
     assert ended == [code] and said.startswith(f"error: {words}") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("mine, beats, words", [
+    (3, ["beat 1", "beat 2"], "process 1 on host1 has not got on for 0 s, and the others wait; the same command goes on"),
+    (0, ["beat 1"], "process 0 at localhost:"),  # its thread that watches is not stuck
+])  # fmt: skip
+def test_one_that_beats_and_does_not_get_on_is_named_and_ends_all(port, ended, capsys, mine, beats, words):
+    peers, link = gathered(port, stuck=0.4)
+    for _ in range(mine):
+        peers.count_one()
+    for beat in beats:
+        link.sendall(f"{beat}\n".encode())
+    peers._thread.join(5)
+    said = capsys.readouterr().err
+    assert ended == [processes.LOST] and said.startswith(f"error: {words}") and said.count("\n") == 1
+    assert b"end 75 process " in link.recv(10_000)
+
+
+@pytest.mark.parametrize("beats", [["beat 3"], ["beat 1", "beat 2", "beat 3"], ["beat 1", "bye"]])
+def test_nobody_is_late_who_is_level_or_gets_on_or_has_parted(port, ended, capsys, beats):
+    """All may stand still together for as long as they like: they compile, or save."""
+    peers, link = gathered(port, stuck=0.5)
+    for _ in range(3):
+        peers.count_one()
+    for beat in beats:
+        link.sendall(f"{beat}\n".encode())
+        time.sleep(0.3)
+    time.sleep(0.9)
+    assert peers._thread.is_alive()
+    peers.farewell()
+    peers._thread.join(5)
+    assert not ended and capsys.readouterr().err == ""
 
 
 def test_after_a_farewell_an_end_is_none(port, ended, capsys):
