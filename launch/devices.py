@@ -1,7 +1,7 @@
 """Where there are only CPUs, JAX is told so.
 
-libtpu may be installed for `jamflow plan` alone. JAX would then try it in every command, and it complains of the TPU that is not there,
-for seconds and in lines that are none of the user's business.
+libtpu may be installed for `jamflow plan` alone. JAX would then try it in every command, and it complains of the TPU that is not
+there, in lines that are none of the user's business.
 """
 import importlib.metadata
 import importlib.util
@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 
 _CHOSEN = ("JAX_PLATFORMS", "JAX_FORCE_TPU_INIT", "TPU_LIBRARY_PATH", "PJRT_NAMES_AND_LIBRARY_PATHS")  # somebody has said what to use
-_GOOGLE, _NO_TPU = "0x1ae0", ("0x0042", "0x001f")  # PCI vendor; its network card and disk, which every one of its machines has
+_GOOGLE, _NO_TPU = "0x1ae0", ("0x0042", "0x001f")  # PCI vendor; its network card and its disk
 
 
 def use_what_is_there() -> None:
-    """Sets JAX_PLATFORMS=cpu where nothing was said, libtpu is installed, and neither a TPU nor any other plugin of JAX is there."""
+    """Sets JAX_PLATFORMS=cpu where nothing was said, libtpu is installed, and there is neither a TPU nor another plugin of JAX."""
     if any(os.environ.get(name) for name in _CHOSEN) or importlib.util.find_spec("libtpu") is None:
         return
     plugins = importlib.util.find_spec("jax_plugins") or importlib.metadata.entry_points(group="jax_plugins")

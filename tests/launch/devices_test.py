@@ -53,7 +53,7 @@ def test_nothing_is_said_where_there_may_be_more_or_somebody_has_chosen(machine)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: pip install 'jamflow-jax[plan]'")
-@pytest.mark.skipif(devices._tpu() or importlib.util.find_spec("jax_plugins") is not None, reason="there are other devices than CPUs")
+@pytest.mark.skipif(devices._tpu() or importlib.util.find_spec("jax_plugins") is not None, reason="there is more than CPUs")
 def test_a_command_on_a_machine_of_cpus_says_nothing_of_libtpu():
     root = Path(__file__).resolve().parent.parent.parent
     code = "import launch, jax; print(jax.devices()[0].platform)"
