@@ -8,7 +8,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-_CHOSEN = ("JAX_PLATFORMS", "JAX_FORCE_TPU_INIT", "TPU_LIBRARY_PATH", "PJRT_NAMES_AND_LIBRARY_PATHS")  # somebody has said what to use
+_CHOSEN = ("JAX_PLATFORMS", "JAX_FORCE_TPU_INIT", "TPU_LIBRARY_PATH", "PJRT_NAMES_AND_LIBRARY_PATHS")  # somebody has chosen
 _GOOGLE, _NO_TPU = "0x1ae0", ("0x0042", "0x001f")  # PCI vendor; its network card and its disk
 
 

@@ -3,8 +3,8 @@
     jamflow plan --config configs/base.py --topology v5e:4x4        also v5p:4x4x4, v6e:16x16, h200x8; --slices 2
 
 For a TPU the real train step is compiled, on this machine, by the TPU's own compiler (libtpu: pip install 'jamflow-jax[plan]').
-GPU topologies are by formula alone, and say so. Without a data set the batch is one bucket of clips of --seconds. All near variants of
-clips a step, microbatches and remat are ranked by formula; the best is compiled, and the next while the compiler refuses.
+GPU topologies are by formula alone, and say so. Without a data set the batch is one bucket of clips of --seconds. Variants of clips a
+step, microbatches and remat are ranked by formula; the best is compiled, and the next while the compiler refuses.
 """
 import argparse
 import dataclasses
@@ -14,6 +14,7 @@ import os
 import sys
 from pathlib import Path
 
+from launch.arguments import positive_count
 from launch.exits import CLEAN, NOTHING_USABLE, Parser, one_line_errors
 
 GIB = 2**30
@@ -57,14 +58,15 @@ def plan(config, place, seconds: float, tries: int | None, say) -> dict:
     known = {own: _one(config, place, mesh, examples, frames, compiled=False)}  # by formula, until there is something better
 
     def rank():
-        return variants.ranked(
-            [_estimate(config, place, mesh, v, frames, tried, tried or known) for v in {*near, *tried}], place.chip.memory, examples)
+        found = [_estimate(config, place, mesh, variant, frames, tried, tried or known) for variant in {*near, *tried}]
+        return variants.ranked(found, place.chip.memory, examples)
 
     chosen, most, search = own, tries or (REFUSED if place.is_tpu else 2), place.is_tpu and tries is None
     if search and (order := rank()):
         chosen = order[0].variant
-        say(f"by formula, of {len(near)} variants: as configured ({_words(own)}) {known[own]['bytes']['total'] / GIB:.1f} GiB; the best "
-            f"({_words(chosen)}) {order[0].bytes / GIB:.1f} GiB, {order[0].speed / _rate(known[own]):.2f} times the frames a second")
+        held, times = known[own]["bytes"]["total"] / GIB, order[0].speed / _rate(known[own])
+        say(f"by formula, of {len(near)} variants: as configured ({_words(own)}) {held:.1f} GiB; "
+            f"the best ({_words(chosen)}) {order[0].bytes / GIB:.1f} GiB, {times:.2f} times the frames a second")  # fmt: skip
     while True:
         if place.is_tpu:
             say(f"compiling: {_words(chosen)} (minutes)")
@@ -82,8 +84,9 @@ def plan(config, place, seconds: float, tries: int | None, say) -> dict:
         say(line)
     better = order[0] if order and order[0].variant not in tried else None
     if better:
+        times, more = better.speed / _rate(tried[best]), len({*tried, own}) + 1
         say(f"not tried, by formula better: {_words(better.variant)}: {better.bytes / GIB:.1f} GiB, "
-            f"{better.speed / _rate(tried[best]):.2f} times the frames a second; --tries {len({*tried, own}) + 1} tries it")  # fmt: skip
+            f"{times:.2f} times the frames a second; --tries {more} tries it")  # fmt: skip
     say(f"as flags: {best.flags(frames)}")
     short = [{**dataclasses.asdict(v), "fits": row["fits"], "bytes": row["bytes"]["total"]} for v, row in tried.items()]
     return {**tried[best], "tried": short, "better_by_formula": better and dataclasses.asdict(better)}
@@ -215,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--topology", required=True, metavar="NAME", help="v5e:4x4, v5p:4x4x4, v6e:16x16, h200x8, ...")
     parser.add_argument("--slices", type=int, default=1, metavar="N", help="TPU slices joined by the data-centre network (1)")
     parser.add_argument("--seconds", type=float, default=10, metavar="S", help="length of a clip, without a data set (10)")
-    parser.add_argument("--tries", type=int, metavar="N",
+    parser.add_argument("--tries", type=positive_count, metavar="N",
                         help="variants in all, the run as configured first; 1: it alone (default: the best by formula that fits)")
     parser.add_argument("--json", metavar="FILE", help="the numbers, for a program to read")
     parser.add_argument("--config.FIELD", metavar="VALUE", dest="_", help="any field of the config (docs/configuration.md)")

@@ -135,7 +135,8 @@ def _list(sweep, runs, folder: Path) -> None:
     from launch.sweeps.execute import commands
 
     for needed in _missing(sweep):
-        code = f"import data_pipelines.prepare.synthetic as s; s.prepare_synthetic({needed.path!r}, minutes={needed.minutes!r})"
+        what = f"{needed.path!r}, minutes={needed.minutes!r}, overwrite=True"
+        code = f"from data_pipelines.prepare.synthetic import prepare_synthetic; prepare_synthetic({what})"
         print(f"{needed.path} is missing and made first\n    {shlex.join([sys.executable, '-c', code])}")
     for run in runs:
         train, *evaluations = commands(folder, run)

@@ -35,7 +35,7 @@ def train(config, workdir: Path) -> int:
     from data_pipelines.loader import open_loader
     from jamflow_jax import storage
     from jamflow_jax.parallel.mesh import batch_shards, make_mesh
-    from jamflow_jax.parallel.processes import start_processes
+    from jamflow_jax.parallel.processes import moved, start_processes
     from jamflow_jax.timeline import MEL_BINS
     from jamflow_jax.train import events, export, loop, origins, stages
     from jamflow_jax.train import workdir as run_directory
@@ -54,6 +54,7 @@ def train(config, workdir: Path) -> int:
         multiple=batch_shards(mesh) * config.optim.accumulate, require=("motion",) if config.stage == 1 else (),
         speech=features,
     )  # fmt: skip
+    moved()
     loader.fixed_batches("validation")  # whatever is wrong with held-out clips is said now, not at the first evaluation
     corpus = loader.corpus
 

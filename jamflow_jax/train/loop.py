@@ -79,6 +79,7 @@ def run(
     with jax.set_mesh(mesh), Interrupt() as stop:
         with times.phase("initialise"):
             state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
+        processes.moved()
         first = jax.process_index() == 0
         log = Log(config, workdir, times, step) if first else _NoLog()
         profiler = Profiler(config.profile, workdir)
