@@ -3,8 +3,8 @@
     jamflow plan --config configs/base.py --topology v5e:4x4        also v5p:4x4x4, v6e:16x16, h200x8; --slices 2
 
 For a TPU the real train step is compiled, on this machine, by the TPU's own compiler (libtpu: pip install 'jamflow-jax[plan]').
-GPU topologies are by formula alone, and say so. Without a data set the batch is one bucket of clips of --seconds. Variants of clips a
-step, microbatches and remat are ranked by formula; the best is compiled, and the next while the compiler refuses.
+GPU topologies are by formula alone, and say so. Without a data set the batch is one bucket of clips of --seconds. Variants of clips
+a step, microbatches and remat are ranked by formula; the best is compiled, and the next while the compiler refuses.
 """
 import argparse
 import dataclasses
