@@ -1,6 +1,6 @@
 """Plans of every size of model on machines up to 1,024 chips: the table of docs/scale.md.
 
-    python -m benchmarks.plans [--only base --only v5e] [--out runs/plans]
+    python -m benchmarks.plans [--only base --only v5e] [--tries N] [--out runs/plans]
 
 One process a plan, one after the other: each TPU plan compiles the real train step. A plan whose JSON is in --out already is not
 made again, so that the command can be stopped and started.
@@ -22,6 +22,7 @@ GIB = 2**30
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plans", description=__doc__)
     parser.add_argument("--only", action="append", default=[], help="plans whose name has this; several must all be in it")
+    parser.add_argument("--tries", help="of jamflow plan; 1: each config as it is (default: the search)")
     parser.add_argument("--out", default="runs/plans")
     options = parser.parse_args(argv)
     out = Path(options.out)
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
         file = out / f"{name.replace(' ', '_').replace(':', '_')}.json"
         if not file.exists():
             words = [sys.executable, "-m", "launch.plan", "--config", config, "--topology", topology, "--slices", str(slices),
-                     "--tries", "1", "--json", str(file)]  # fmt: skip
+                     *(["--tries", options.tries] if options.tries else []), "--json", str(file)]  # fmt: skip
             done = subprocess.run(words, capture_output=True, text=True)
             if not file.exists():
                 print(f"{name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
@@ -46,7 +47,8 @@ def main(argv: list[str]) -> int:
         slices = f" x {row['slices']}" if row["slices"] > 1 else ""
         took = "by formula" if row["by_formula"] else f"{row['compile_seconds']:.0f} s"
         mesh = f"{row['mesh']['data']}, {row['mesh']['fsdp']}"
-        print(f"| {row['config']} | {row['topology']}{slices} | {mesh} | {row['examples']:,} | {row['remat']} | "
+        parts = f" in {row['accumulate']} parts" if row["accumulate"] > 1 else ""
+        print(f"| {row['config']} | {row['topology']}{slices} | {mesh} | {row['examples']:,}{parts} | {row['remat']} | "
               f"{row['bytes']['total'] / GIB:.1f} | {'yes' if row['fits'] else 'no'} | "
               f"{row['seconds']['fastest']:.2f} to {row['seconds']['slowest']:.2f} | "
               f"{row['mfu']['slowest']:.0%} to {row['mfu']['fastest']:.0%} | {took} |")  # fmt: skip

@@ -3,8 +3,8 @@
     jamflow plan --config configs/base.py --topology v5e:4x4        also v5p:4x4x4, v6e:16x16, h200x8; --slices 2
 
 For a TPU the real train step is compiled, on this machine, by the TPU's own compiler (libtpu: pip install 'jamflow-jax[plan]').
-GPU topologies are by formula alone, and say so. Without a data set the batch is one bucket of clips of --seconds. Clips a step,
-microbatches and remat that would do better are looked for by formula, and compiled where --tries allows.
+GPU topologies are by formula alone, and say so. Without a data set the batch is one bucket of clips of --seconds. Variants of clips
+a step, microbatches and remat are ranked by formula; the best is compiled, and the next while the compiler refuses.
 """
 import argparse
 import dataclasses
@@ -14,10 +14,12 @@ import os
 import sys
 from pathlib import Path
 
+from launch.arguments import positive_count
 from launch.exits import CLEAN, NOTHING_USABLE, Parser, one_line_errors
 
 GIB = 2**30
 DOUBT = 1.05  # a formula's bytes may be so much too few
+REFUSED = 3  # variants at most that are compiled by default
 
 
 @one_line_errors
@@ -31,17 +33,17 @@ def main(argv: list[str]) -> int:
 
     place = topology.parse(options.topology, options.slices)
     config = run_config.load(options.config, [*overrides, f"--config.mesh.slices={options.slices}"])
-    tries = options.tries or (1 if place.is_tpu else 2)
-    found = plan(config, place, options.seconds, tries, _say)
+    found = plan(config, place, options.seconds, options.tries, _say)
     if options.json:
         Path(options.json).write_text(json.dumps({"config": options.config, **found}, indent=1) + "\n", encoding="utf-8")
     return CLEAN if found["fits"] else NOTHING_USABLE
 
 
-def plan(config, place, seconds: float, tries: int, say) -> dict:
-    """Plans `config` on the topology `place` and the best variants of it, `tries` in all; says and returns the best that fits.
+def plan(config, place, seconds: float, tries: int | None, say) -> dict:
+    """Plans `config` on the topology `place` and the best variants of it; says and returns the best that fits.
 
-    All variants are ranked by formula, corrected by the compiled programs there are; the best is compiled, and so on.
+    All variants are ranked by formula, corrected by the compiled programs there are; the best is compiled, and so on: `tries` in
+    all, the run as configured first. None: until one fits, for a compilation takes minutes; by formula the run and the best.
     """
     from jamflow_jax.parallel.mesh import batch_shards
     from jamflow_jax.train import variants
@@ -51,31 +53,48 @@ def plan(config, place, seconds: float, tries: int, say) -> dict:
         f"{'' if place.is_tpu else '; BY FORMULA: nothing is compiled for GPUs here'}")  # fmt: skip
     mesh = _mesh(config, place)
     frames, examples = _batch(config, seconds, batch_shards(mesh) * config.optim.accumulate)
-    near, tried, chosen = variants.around(examples, batch_shards(mesh)), {}, variants.configured(config, examples)
+    own, tried = variants.configured(config, examples), {}
+    near = {own, *variants.around(examples, batch_shards(mesh))}
+    known = {own: _one(config, place, mesh, examples, frames, compiled=False)}  # by formula, until there is something better
+
+    def rank():
+        found = [_estimate(config, place, mesh, variant, frames, tried, tried or known) for variant in {*near, *tried}]
+        return variants.ranked(found, place.chip.memory, examples)
+
+    chosen, most, search = own, tries or (REFUSED if place.is_tpu else 2), place.is_tpu and tries is None
+    if search and (order := rank()):
+        chosen = order[0].variant
+        held, times = known[own]["bytes"]["total"] / GIB, order[0].speed / _rate(known[own])
+        say(f"by formula, of {len(near)} variants: as configured ({_words(own)}) {held:.1f} GiB; "
+            f"the best ({_words(chosen)}) {order[0].bytes / GIB:.1f} GiB, {times:.2f} times the frames a second")  # fmt: skip
     while True:
         if place.is_tpu:
             say(f"compiling: {_words(chosen)} (minutes)")
-        tried[chosen] = row = _one(chosen.of(config), place, mesh, chosen.examples, frames)
+        tried[chosen] = row = _one(chosen.of(config), place, mesh, chosen.examples, frames, compiled=place.is_tpu)
         took = f", compiled in {row['compile_seconds']:.0f} s" if place.is_tpu else ""
         say(f"tried {_words(chosen)}: {row['bytes']['total'] / GIB:.1f} GiB, {'fits' if row['fits'] else 'does NOT fit'}, "
             f"{row['seconds']['fastest']:.3f} to {row['seconds']['slowest']:.3f} s a step{took}")  # fmt: skip
-        order = variants.ranked(
-            [_estimate(config, place, mesh, v, frames, tried) for v in {*near, *tried}], place.chip.memory, examples)
-        if len(tried) >= tries or not order or order[0].variant in tried:
+        order = rank()
+        if len(tried) >= most or (search and row["fits"]) or not order or order[0].variant in tried:
             break
         chosen = order[0].variant
     fitting = [e.variant for e in order if e.variant in tried and tried[e.variant]["fits"]]
     best = fitting[0] if fitting else min(tried, key=lambda variant: tried[variant]["bytes"]["total"])
-    for line in report(tried[best], place, "best" if len(tried) > 1 else "as configured"):
+    for line in report(tried[best], place, "as configured" if {*tried} == {own} else "best"):
         say(line)
     better = order[0] if order and order[0].variant not in tried else None
     if better:
-        rate = tried[best]["examples"] * frames / tried[best]["seconds"]["slowest"]
+        times, more = better.speed / _rate(tried[best]), len({*tried, own}) + 1
         say(f"not tried, by formula better: {_words(better.variant)}: {better.bytes / GIB:.1f} GiB, "
-            f"{better.speed / rate:.2f} times the frames a second; --tries {len(tried) + 1} tries it")  # fmt: skip
+            f"{times:.2f} times the frames a second; --tries {more} tries it")  # fmt: skip
     say(f"as flags: {best.flags(frames)}")
     short = [{**dataclasses.asdict(v), "fits": row["fits"], "bytes": row["bytes"]["total"]} for v, row in tried.items()]
     return {**tried[best], "tried": short, "better_by_formula": better and dataclasses.asdict(better)}
+
+
+def _rate(row: dict) -> float:
+    """Mel frames a second, if nothing overlaps."""
+    return row["examples"] * row["frames"] / row["seconds"]["slowest"]
 
 
 def _words(variant) -> str:
@@ -96,8 +115,8 @@ def _mesh(config, place):
     return AbstractMesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def _one(config, place, mesh, examples: int, frames: int) -> dict:
-    """One variant as plain numbers."""
+def _one(config, place, mesh, examples: int, frames: int, compiled: bool) -> dict:
+    """One variant as plain numbers, by formula or of the compiled program."""
     import jax
 
     from jamflow_jax.parallel.collectives import collectives
@@ -108,7 +127,7 @@ def _one(config, place, mesh, examples: int, frames: int) -> dict:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     about = config, dict(mesh.shape), examples, frames, parameters
     traffic, took, compiles = roofline.collectives_by_formula(*about), None, True
-    if place.is_tpu:
+    if compiled:
         program = ahead.compile_step(config, mesh, examples, frames)
         kinds, took = {**program.arguments, "temporary": program.temporary, "program": program.code}, program.seconds
         compiles = program.text != ""  # the compiler keeps some of the memory to itself: it may refuse what the chip could hold
@@ -120,7 +139,7 @@ def _one(config, place, mesh, examples: int, frames: int) -> dict:
     work = flops.step_flops(config, [frames] * examples, streams(config))
     share = {bound: flops.mfu_of(work, getattr(times, bound), place.devices, place.chip) for bound in ("fastest", "slowest")}
     return {
-        "topology": place.name, "slices": place.slices, "devices": place.devices, "by_formula": not place.is_tpu,
+        "topology": place.name, "slices": place.slices, "devices": place.devices, "by_formula": not compiled,
         "mesh": dict(mesh.shape), "remat": config.model.motion.remat, "accumulate": config.optim.accumulate,
         "parameters": parameters, "frames": frames, "examples": examples, "bytes": kinds,
         "fits": compiles and kinds["total"] <= place.chip.memory, "flops": work,
@@ -130,11 +149,11 @@ def _one(config, place, mesh, examples: int, frames: int) -> dict:
     }  # fmt: skip
 
 
-def _estimate(config, place, mesh, variant, frames: int, tried: dict):
-    """A variant by formula, its bytes in the measure of those that were compiled: of the same remat, else of the last one."""
+def _estimate(config, place, mesh, variant, frames: int, tried: dict, known: dict):
+    """A variant by formula, its bytes in the measure of those `known`: of the same remat, else of the last one."""
     from jamflow_jax.train import roofline, variants
 
-    config, shape, last = variant.of(config), dict(mesh.shape), list(tried.values())[-1]
+    config, shape, last = variant.of(config), dict(mesh.shape), list(known.values())[-1]
     times = roofline.roofline(
         config, place.chip, shape, variant.examples, frames, last["parameters"],
         roofline.collectives_by_formula(config, shape, variant.examples, frames, last["parameters"]))
@@ -145,7 +164,7 @@ def _estimate(config, place, mesh, variant, frames: int, tried: dict):
     def formula(config, examples):
         return roofline.temporaries_by_formula(config, shape, examples, frames, last["parameters"])
 
-    like, row = next(((v, row) for v, row in reversed(tried.items()) if v.remat == variant.remat), list(tried.items())[-1])
+    like, row = next(((v, row) for v, row in reversed(known.items()) if v.remat == variant.remat), list(known.items())[-1])
     measure = row["bytes"]["temporary"] / formula(like.of(config), like.examples)
     held = row["bytes"]["total"] - row["bytes"]["temporary"] + row["bytes"]["batch"] * (variant.examples / like.examples - 1)
     return variants.Estimate(variant, DOUBT * (held + measure * formula(config, variant.examples)), speed)
@@ -199,8 +218,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--topology", required=True, metavar="NAME", help="v5e:4x4, v5p:4x4x4, v6e:16x16, h200x8, ...")
     parser.add_argument("--slices", type=int, default=1, metavar="N", help="TPU slices joined by the data-centre network (1)")
     parser.add_argument("--seconds", type=float, default=10, metavar="S", help="length of a clip, without a data set (10)")
-    parser.add_argument("--tries", type=int, metavar="N",
-                        help="variants at most, the run as configured first (1 for a TPU, where each is compiled; 2 by formula)")
+    parser.add_argument("--tries", type=positive_count, metavar="N",
+                        help="variants in all, the run as configured first; 1: it alone (default: the best by formula that fits)")
     parser.add_argument("--json", metavar="FILE", help="the numbers, for a program to read")
     parser.add_argument("--config.FIELD", metavar="VALUE", dest="_", help="any field of the config (docs/configuration.md)")
     return parser

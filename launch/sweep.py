@@ -1,6 +1,6 @@
 """Runs the rows of a sweep with every seed, measures them and writes one table: configs/sweeps/ has one question a file.
 
-    jamflow sweep joint_layers --dry-run            the runs: names and overrides; everything is checked, nothing starts
+    jamflow sweep joint_layers --dry-run            the runs and their commands; everything is checked, nothing starts
     jamflow sweep joint_layers --smallest           its smallest form: fewer seeds, rows and steps
     jamflow sweep joint_layers --seeds 0,1 --row none   a part of it: these seeds, this row and what it is compared with
     jamflow sweep joint_layers --parallel 2         all of it here; the same command again goes on where it was
@@ -10,6 +10,7 @@
 DIR holds runs/, logs/, status/, and results/NAME.csv, NAME-runs.csv, NAME.md, NAME.html. A run that fails stops no other: exit
 code 3.
 """
+import shlex
 import sys
 from pathlib import Path
 
@@ -37,12 +38,12 @@ def main(argv: list[str]) -> int:
     sweep = plans.part(sweep, options.row, options.seeds)
     runs = plans.plan(sweep)
     folder = storage.here(options.out or ("runs/sweeps-smallest" if options.smallest else "runs/sweeps"))
-    out = f" --out {options.out}" if options.out else ""
-    again = f"jamflow sweep {options.file[-1]}{' --smallest' * options.smallest}{out}"
-    if options.seeds:
-        again += f" --seeds {','.join(map(str, options.seeds))}"
-    again += "".join(f" --row '{name}'" for name in options.row)
+    words = ["jamflow", "sweep", options.file[-1], *["--smallest"] * options.smallest]
+    words += ["--out", options.out] if options.out else []
+    words += ["--seeds", ",".join(map(str, options.seeds))] if options.seeds else []
+    again = shlex.join([*words, *(word for name in options.row for word in ("--row", name))])
     if options.file[:-1]:
+        _check_begun(folder, again)
         return _status(sweep, runs, folder, again)
 
     count = sum(len(run.rows) for run in runs)
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> int:
         if options.launcher == "slurm":
             slurm.check(options.parallel, parameters)
             print(", ".join([f"  one array of {len(runs)} SLURM jobs, {options.parallel} at a time", *options.slurm]))
-        _list(runs)
+        _list(sweep, runs, folder)
         return CLEAN
     states.check_same(folder, runs)
     statuses = states.settled(folder, runs)
@@ -83,6 +84,18 @@ def main(argv: list[str]) -> int:
         )  # fmt: skip
     code = _status(sweep, runs, folder, again, brief=True)
     return INTERRUPTED if stopped else code
+
+
+def _check_begun(folder: Path, again: str) -> None:
+    """Raises InputError when no sweep has ever begun in `folder`."""
+    from jamflow_jax.errors import InputError
+
+    if (folder / "status").is_dir():
+        return
+    beside = folder.parent.iterdir() if folder.parent.is_dir() else ()
+    others = sorted(str(path) for path in beside if (path / "status").is_dir())
+    there = f"there is one in {', '.join(others[:5])}: name it with --out, or" if others else "name the --out it was given, or"
+    raise InputError(f"{folder}: no sweep has begun there; {there} begin one with {again}")
 
 
 def _status(sweep, runs, folder: Path, again: str, brief: bool = False) -> int:
@@ -117,21 +130,32 @@ def _status(sweep, runs, folder: Path, again: str, brief: bool = False) -> int:
     return SOME_REJECTED if failed else CLEAN
 
 
-def _list(runs) -> None:
+def _list(sweep, runs, folder: Path) -> None:
+    """Prints what every run executes, as lines for a shell; and what makes the data that is missing."""
+    from launch.sweeps.execute import commands
+
+    for needed in _missing(sweep):
+        what = f"{needed.path!r}, minutes={needed.minutes!r}, overwrite=True"
+        code = f"from data_pipelines.prepare.synthetic import prepare_synthetic; prepare_synthetic({what})"
+        print(f"{needed.path} is missing and made first\n    {shlex.join([sys.executable, '-c', code])}")
     for run in runs:
-        print(f"{run.name}\n    jamflow train --config {run.config} {' '.join(run.overrides)}")
-        for evaluation in run.evaluations:
-            print(f"    {evaluation.row}: jamflow evaluate {' '.join(evaluation.words)}")
+        train, *evaluations = commands(folder, run)
+        print(f"{run.name}\n    {shlex.join(['jamflow', *train])}")
+        for evaluation, words in zip(run.evaluations, evaluations):
+            print(f"  measured for row {evaluation.row!r}\n    {shlex.join(['jamflow', *words])}")
+
+
+def _missing(sweep) -> list:
+    return [needed for needed in sweep.synthetic if not (Path(needed.path) / "dataset.json").exists()]
 
 
 def _data(sweep) -> None:
     """Makes the embedded data sets that are missing."""
     from data_pipelines.prepare.synthetic import prepare_synthetic
 
-    for needed in sweep.synthetic:
-        if not (Path(needed.path) / "dataset.json").exists():
-            print(f"  preparing {needed.path}: {needed.minutes:g} minutes of the embedded corpus", flush=True)
-            prepare_synthetic(needed.path, minutes=needed.minutes, overwrite=True)
+    for needed in _missing(sweep):
+        print(f"  preparing {needed.path}: {needed.minutes:g} minutes of the embedded corpus", flush=True)
+        prepare_synthetic(needed.path, minutes=needed.minutes, overwrite=True)
 
 
 def _outcome(found) -> str:
@@ -152,7 +176,7 @@ def _parser() -> Parser:
                         help="of sbatch: partition, time (minutes), gpus_per_node, account, ...; may be repeated")  # fmt: skip
     parser.add_argument("--smallest", action="store_true", help="the sweep's smallest form")
     parser.add_argument("--out", metavar="DIR", help="default: runs/sweeps (--smallest: runs/sweeps-smallest)")
-    parser.add_argument("--dry-run", action="store_true", help="check everything and list the runs")
+    parser.add_argument("--dry-run", action="store_true", help="check everything and print the commands of every run")
     return parser
 
 

@@ -36,13 +36,13 @@ def train(config, workdir: Path) -> int:
     from jamflow_jax import storage
     from jamflow_jax.model.backends import description
     from jamflow_jax.parallel.mesh import batch_shards, make_mesh
-    from jamflow_jax.parallel.processes import start_processes
+    from jamflow_jax.parallel.processes import moved, start_processes
     from jamflow_jax.timeline import MEL_BINS
     from jamflow_jax.train import events, export, loop, origins, stages
     from jamflow_jax.train import workdir as run_directory
     from launch.compile_cache import use_compile_cache
 
-    start_processes(config.processes.start_seconds, config.processes.silent_seconds)
+    start_processes(**dataclasses.asdict(config.processes))
     use_compile_cache()
     first = jax.process_index() == 0
     say = _say if first else (lambda line: None)
@@ -55,6 +55,7 @@ def train(config, workdir: Path) -> int:
         multiple=batch_shards(mesh) * config.optim.accumulate, require=("motion",) if config.stage == 1 else (),
         speech=features,
     )  # fmt: skip
+    moved()
     loader.fixed_batches("validation")  # whatever is wrong with held-out clips is said now, not at the first evaluation
     corpus = loader.corpus
 

@@ -7,6 +7,8 @@ with a stack trace that names nobody. The connections of the roll-call stay, one
 
     a connection that closes without a farewell    its process is dead: known at once
     no beat for `silent_seconds`                   it is stopped, or its machine or network is gone
+    a beat whose count stays behind the others'    it answers but does not get on: a read that never returns. After
+                                                   `stuck_seconds`; all do the same things in the same order, so counts compare
     "end CODE LINE"                                one of them cannot go on: it says why to all
 
 Whatever happens first, every process ends with one line that names the process, and no process waits for ever: collectives with a
@@ -32,12 +34,15 @@ Place = tuple[str, int, int, list[int] | None]  # coordinator's address, process
 _peers: "Peers | None" = None
 
 
-def start_processes(start_seconds: float = 600, silent_seconds: float = 120) -> None:
+def start_processes(start_seconds: float = 600, silent_seconds: float = 120, stuck_seconds: float = 600) -> None:
     """Joins the other processes of the run, if there are any; call it before anything touches a device.
+
+    On CPUs several processes compile for themselves: JAX's cache of compiled programs is off.
 
     Args:
       start_seconds: how long to wait for all to come.
       silent_seconds: after which a process that says nothing is given up, and the run with it.
+      stuck_seconds: after which one that others wait for is given up in the same way; see `moved`.
 
     Raises:
       ConfigError: settings of the environment that contradict each other. InputError: a process has not come; it is named.
@@ -47,12 +52,23 @@ def start_processes(start_seconds: float = 600, silent_seconds: float = 120) -> 
     if place is None:
         return
     address, count, number, devices = place
-    _peers = Peers(address, count, number, start_seconds, silent_seconds)
+    _peers = Peers(address, count, number, start_seconds, silent_seconds, stuck_seconds)
     # JAX's own watch aborts with a stack trace: it comes after ours
     jax.distributed.initialize(
         address, count, number, devices, initialization_timeout=int(start_seconds) + 60,
         heartbeat_timeout_seconds=int(2 * silent_seconds) + 60,
     )  # fmt: skip
+    if jax.default_backend() == "cpu":
+        # A CPU program that is read from the cache has forgotten that a loop's collectives and those around it share their
+        # connections: the processes may call them in different orders, and then all wait for ever (jax 0.10.2; seen with one
+        # core each). Only process 0 would find entries, too: keys differ between processes, and it alone writes.
+        jax.config.update("jax_enable_compilation_cache", False)
+
+
+def moved() -> None:
+    """This process has got on by one thing that all processes do in the same order. Call it where one may be held up alone."""
+    if _peers is not None:
+        _peers.count_one()
 
 
 def finish() -> None:
@@ -118,9 +134,11 @@ def _detect(address, count, number, start_seconds) -> tuple:
 class Peers:
     """The roll-call, then the watch. Process 0 holds a connection to each; the others one to process 0."""
 
-    def __init__(self, address: str, count: int, number: int, start_seconds: float, silent_seconds: float):
-        self.count, self.number, self.silent = count, number, silent_seconds
-        self.beat = min(2.0, silent_seconds / 5)
+    def __init__(
+        self, address: str, count: int, number: int, start_seconds: float, silent_seconds: float, stuck_seconds: float = 600,
+    ):  # fmt: skip
+        self.count, self.number, self.silent, self.stuck = count, number, silent_seconds, stuck_seconds
+        self.beat = min(2.0, silent_seconds / 5, stuck_seconds / 5)
         self._ending = threading.Lock()
         self._over = False
         self._names = {0: f"process 0 at {address}"}
@@ -131,10 +149,16 @@ class Peers:
         else:
             self._links = {0: self._report(host.strip("[]"), int(port), deadline, start_seconds)}
         self._heard = dict.fromkeys(self._links, time.monotonic())
+        self._moves = dict.fromkeys([number, *self._links], 0)  # how much each has done
+        self._behind = 0, time.monotonic()  # the least of them, and since when it is that while another has done more
         self._parted: set[int] = set()  # they have said farewell
         self._rest = dict.fromkeys(self._links, b"")
         self._thread = threading.Thread(target=self._watch, name="peers", daemon=True)
         self._thread.start()
+
+    def count_one(self) -> None:
+        """See the module's `moved`."""
+        self._moves[self.number] += 1
 
     def farewell(self) -> None:
         """No more news is expected from here, and none taken."""
@@ -217,10 +241,23 @@ class Peers:
                 now = time.monotonic()
                 if now - spoken > self.beat:
                     spoken = now
-                    self._tell("beat")
+                    self._tell(f"beat {self._moves[self.number]}")
                 for number, heard in self._heard.items():
                     if now - heard > self.silent and number not in self._parted:
                         self._end(LOST, f"{self._names[number]} has said nothing for {self.silent:.0f} s")
+                if self.number == 0:  # it hears all of them
+                    self._compare(now)
+
+    def _compare(self, now: float) -> None:
+        """Whoever has done least holds up those that have done more: they wait for it in a collective. For too long is the end."""
+        moves = {number: done for number, done in self._moves.items() if number not in self._parted}
+        least = min(moves.values())
+        if least == max(moves.values()) or least != self._behind[0]:
+            self._behind = least, now
+        elif now - self._behind[1] > self.stuck:
+            late = [number for number, done in moves.items() if done == least]
+            who = f"{self._names[late[0]]} has" if len(late) == 1 else f"{_listed(late)} of {self.count} have"
+            self._end(LOST, f"{who} not got on for {self.stuck:.0f} s, and the others wait")
 
     def _read(self, number: int, link: socket.socket, ready: selectors.BaseSelector) -> None:
         try:
@@ -234,6 +271,8 @@ class Peers:
         for line in (line.decode(errors="replace") for line in lines):
             if line == "bye":
                 self._parted.add(number)
+            elif line.startswith("beat "):
+                self._moves[number] = int(line[5:])
             elif line.startswith("end "):
                 _, code, text = line.split(" ", 2)
                 self._end(int(code), text)

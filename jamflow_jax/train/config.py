@@ -81,6 +81,7 @@ class ProcessesConfig:
 
     start_seconds: float = 600.0  # until all have come
     silent_seconds: float = 120.0  # until one that says nothing is given up, and the run with it
+    stuck_seconds: float = 600.0  # until one that the others wait for is; longer than one compiles or saves alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +118,7 @@ class RunConfig:
             "checkpoint.keep": self.checkpoint.keep, "optim.accumulate": self.optim.accumulate,
             "optim.skip_nonfinite": self.optim.skip_nonfinite, "optim.clip": self.optim.clip,
             "processes.start_seconds": self.processes.start_seconds, "processes.silent_seconds": self.processes.silent_seconds,
+            "processes.stuck_seconds": self.processes.stuck_seconds,
         }  # fmt: skip
         for name, value in positive.items():
             if not value > 0:

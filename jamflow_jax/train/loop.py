@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from jamflow_jax import storage
 from jamflow_jax.config import to_dict
 from jamflow_jax.errors import InputError
+from jamflow_jax.parallel import processes
 from jamflow_jax.parallel.mesh import put_batch
 from jamflow_jax.train import events, flops, metrics, resume
 from jamflow_jax.train.checkpoint import Checkpoints
@@ -78,6 +79,7 @@ def run(
     with jax.set_mesh(mesh), Interrupt() as stop:
         with times.phase("initialise"):
             state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
+        processes.moved()
         first = jax.process_index() == 0
         log = Log(config, workdir, times, step) if first else _NoLog()
         profiler = Profiler(config.profile, workdir)
@@ -153,7 +155,9 @@ class _Loop:
 
     def _next(self, batches: Iterator[HostBatch]) -> HostBatch | None:
         with self.times.phase("data"):
-            return next(batches, None)
+            batch = next(batches, None)
+        processes.moved()
+        return batch
 
     def _call(self, function: Callable, phase: str, arrays: Any, batch: HostBatch):
         """The jitted `function` of state or parameters and a batch. Its first call for these shapes compiles."""
@@ -161,7 +165,9 @@ class _Loop:
         program = function, batch["mel"].shape, streams
         with self.times.phase(phase if program in self.compiled else "compile"):
             self.compiled.add(program)
-            return function(arrays, put_batch(batch, self.mesh), streams)
+            result = function(arrays, put_batch(batch, self.mesh), streams)
+        processes.moved()
+        return result
 
     def _collect(self) -> None:
         """Fetches the metrics of the step before and writes a line when one is due."""
@@ -204,6 +210,7 @@ class _Loop:
         self.log.keep()
         record = {"config": to_dict(self.config), "fingerprint": self.data.fingerprint, "pending": pending}
         self.checkpoints.save(step, state, record, losses)
+        processes.moved()
 
 
 class Log:

@@ -9,6 +9,7 @@ tried again. A run counts as trained when its last step is on disk: a training t
 import contextlib
 import dataclasses
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -138,7 +139,7 @@ def _call(words: list[str], log: Path, stop: Stop, environment: dict[str, str], 
     """Runs `jamflow WORDS`, appending to `log`; its exit code and the CPU seconds it took."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     with open(log, "a", encoding="utf-8") as file:
-        file.write(f"$ jamflow {' '.join(words)}\n")
+        file.write(f"$ {shlex.join(['jamflow', *words])}\n")
         file.flush()
 
         def start():

@@ -94,6 +94,23 @@ def test_one_line_for_what_cannot_be(words, says, capsys, monkeypatch):
 
 
 @pytest.mark.slow
+def test_by_default_a_plan_of_a_tpu_compiles_the_best_by_formula_and_the_next_only_where_it_is_refused(compiler):
+    (compiled, refused), place, config = compiler, topology.parse("v5p:4x4x4"), run_config.load("base", [])
+    lines = []
+    found = plan.plan(config, place, 10, None, lines.append)
+    assert found["fits"] and [(found["examples"], found["remat"])] == compiled and found["remat"] != config.model.motion.remat
+    assert found["seconds"]["slowest"] < plan.plan(config, place, 10, 1, lines.append)["seconds"]["slowest"]
+    said = next(line for line in lines if line.startswith("by formula, of "))
+    assert "as configured (320 clips, remat full, accumulate 1)" in said and "(320 clips, remat " in said.partition("the best")[2]
+    first = compiled[0]
+    compiled.clear(), refused.add(first)
+    other = plan.plan(config, place, 10, None, lambda line: None)
+    assert compiled[0] == first and len(compiled) == 2 and other["fits"] and [t["fits"] for t in other["tried"]] == [False, True]
+    refused.update((examples, remat) for examples in range(2_000) for remat in ("none", "dots", "attention", "full"))
+    compiled.clear()
+    assert not plan.plan(config, place, 10, None, lambda line: None)["fits"] and len(compiled) == plan.REFUSED
+
+
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed: pip install 'jamflow-jax[plan]'")
 def test_the_step_compiles_for_a_tpu_that_is_not_there(tmp_path):
     """FSDP over four chips: parameters gathered, gradients summed and cut; never summed whole."""

@@ -1,11 +1,15 @@
 """`jamflow sweep`: a dry run starts nothing, failures end with 3, running again repeats nothing."""
 import contextlib
+import json
+import shlex
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from launch import sweep
-from launch.sweeps import execute, slurm
+from launch.sweeps import execute, plan, slurm
 
 FILE = """
 def get_sweep():
@@ -37,6 +41,31 @@ def test_a_dry_run_lists_and_starts_nothing(words, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+CASCADE = """
+def get_sweep():
+    return {"question": "Which?", "base": "quickstart", "seeds": (0,), "fixed": {"steps": 5, "optim.warmup": 1},
+            "rows": {"speech": {"model.joint_layers": ()}, "cascade": {"stage": 1, "evaluate.speech_from": "speech"}},
+            "evaluate": {"steps": 4}, "metrics": ({"key": "x"},), "synthetic": ({"path": "not there", "minutes": 0.5},)}
+"""
+
+
+def test_pasted_into_a_shell_a_dry_runs_commands_are_those_of_the_sweep(tmp_path, capsys):
+    """Also where paths and values need quotes, and where a run is measured with what another one made."""
+    file, out = tmp_path / "which.py", tmp_path / "it's out"
+    file.write_text(CASCADE)
+    assert sweep.main([str(file), "--out", str(out), "--dry-run"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("    ")]
+    report = f"""jamflow() {{ {shlex.quote(sys.executable)} -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "$@"; }}"""
+    pasted = subprocess.run(["bash", "-c", "\n".join([report, *lines[1:]])], capture_output=True, text=True, check=True).stdout
+    wanted = [words for run in plan.plan(plan.read(str(file))) for words in execute.commands(out, run)]
+    assert [json.loads(line) for line in pasted.splitlines()] == wanted and len(wanted) == 4
+    speech = wanted[0][wanted[0].index("--workdir") + 1]
+    assert speech == wanted[1][wanted[1].index("--model") + 1] == wanted[3][wanted[3].index("--speech-from") + 1]
+    words = shlex.split(lines[0])  # makes the data
+    assert Path(words[0]).samefile(sys.executable) and "'not there', minutes=0.5" in words[2]
+    compile(words[2], "pasted", "exec")
+
+
 def test_a_dry_run_says_what_slurm_would_be_asked(words, capsys, monkeypatch):
     checked = []
     monkeypatch.setattr(slurm, "check", lambda *asked: checked.append(asked))
@@ -57,6 +86,19 @@ def test_run_again_and_status(words, tmp_path, capsys):
     assert "1 finished earlier, kept" in (said := capsys.readouterr().out) and "[1/1]" in said
     assert sweep.main(["status", *words]) == 3
     assert "quickstart_steps=5_warmup=1_seed=0: finished" in capsys.readouterr().out
+
+
+def test_status_of_a_folder_without_a_sweep_makes_none(words, tmp_path, capsys):
+    for missing in (tmp_path / "mistyped", tmp_path / "deeper" / "out"):
+        assert sweep.main(["status", words[0], "--out", str(missing)]) == 1
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.count("\n") == 1
+        assert said.err.startswith(f"error: {missing}: no sweep has begun there; name the --out it was given, or begin one with")
+    assert not (tmp_path / "mistyped").exists() and not (tmp_path / "deeper").exists()
+    sweep.main(words)
+    capsys.readouterr()
+    assert sweep.main(["status", words[0], "--out", str(tmp_path / "uot")]) == 1
+    assert f"there is one in {tmp_path / 'out'}: name it with --out" in capsys.readouterr().err
 
 
 def test_wrong_usage(words, capsys):

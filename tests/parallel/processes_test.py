@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 
+import jax
 import pytest
 
 from jamflow_jax.errors import ConfigError, InputError
@@ -29,6 +30,22 @@ def test_a_process_alone_opens_nothing(monkeypatch):
     processes.start_processes()
     processes.finish(), processes.leave(1, "x"), processes.await_news()  # nothing to do
     assert not processes.several()
+
+
+@pytest.mark.parametrize("backend, cached", [("cpu", False), ("tpu", True)])
+def test_several_processes_of_cpus_read_no_compiled_programs(monkeypatch, backend, cached):
+    """Collectives of a program from the cache may run in another order than those of one just compiled, and hang."""
+    monkeypatch.setattr(processes, "_place", lambda _: ("host:9", 2, 0, None))
+    monkeypatch.setattr(processes, "Peers", lambda *_: None)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: None)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    before = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", True)
+    try:
+        processes.start_processes()
+        assert jax.config.jax_enable_compilation_cache == cached
+    finally:
+        jax.config.update("jax_enable_compilation_cache", before)
 
 
 # What each kind of cluster tells its processes, as jax reads it (jax/_src/clusters); METADATA is what a TPU VM's server says.
@@ -152,12 +169,12 @@ def test_one_number_twice(port):
     follower.join()
 
 
-def gathered(port, silent=5.0):
+def gathered(port, silent=5.0, stuck=5.0):
     """Process 0 of two, and the other's end."""
     links = []
     follower = threading.Thread(target=lambda: links.append(come(port, 1)))
     follower.start()
-    peers = Peers(f"localhost:{port}", 2, 0, 5, silent)
+    peers = Peers(f"localhost:{port}", 2, 0, 5, silent, stuck)
     follower.join()
     assert processes._line(links[0]) == "go"
     return peers, links[0]
@@ -174,6 +191,38 @@ def test_the_end_of_one_is_the_end_of_all(port, ended, capsys, harm, code, words
     peers._thread.join(5)
     said = capsys.readouterr().err
     assert ended == [code] and said.startswith(f"error: {words}") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("mine, beats, words", [
+    (3, ["beat 1", "beat 2"], "process 1 on host1 has not got on for 0 s, and the others wait; the same command goes on"),
+    (0, ["beat 1"], "process 0 at localhost:"),  # its thread that watches is not stuck
+])  # fmt: skip
+def test_one_that_beats_and_does_not_get_on_is_named_and_ends_all(port, ended, capsys, mine, beats, words):
+    peers, link = gathered(port, stuck=0.4)
+    for _ in range(mine):
+        peers.count_one()
+    for beat in beats:
+        link.sendall(f"{beat}\n".encode())
+    peers._thread.join(5)
+    said = capsys.readouterr().err
+    assert ended == [processes.LOST] and said.startswith(f"error: {words}") and said.count("\n") == 1
+    assert b"end 75 process " in link.recv(10_000)
+
+
+@pytest.mark.parametrize("beats", [["beat 3"], ["beat 1", "beat 2", "beat 3"], ["beat 1", "bye"]])
+def test_nobody_is_late_who_is_level_or_gets_on_or_has_parted(port, ended, capsys, beats):
+    """All may stand still together for as long as they like: they compile, or save."""
+    peers, link = gathered(port, stuck=0.5)
+    for _ in range(3):
+        peers.count_one()
+    for beat in beats:
+        link.sendall(f"{beat}\n".encode())
+        time.sleep(0.3)
+    time.sleep(0.9)
+    assert peers._thread.is_alive()
+    peers.farewell()
+    peers._thread.join(5)
+    assert not ended and capsys.readouterr().err == ""
 
 
 def test_after_a_farewell_an_end_is_none(port, ended, capsys):

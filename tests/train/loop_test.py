@@ -190,7 +190,7 @@ def test_a_gradient_that_stays_nonfinite_stops_the_run(tiny, batch, live, tmp_pa
 
 
 SCRIPT = """
-import importlib.util, os, signal, sys
+import importlib.util, os, signal, sys, threading
 spec = importlib.util.spec_from_file_location("fakes", sys.argv[1]); fakes = importlib.util.module_from_spec(spec)
 sys.modules["fakes"] = fakes
 spec.loader.exec_module(fakes)
@@ -200,10 +200,11 @@ from jamflow_jax.parallel import processes
 from jamflow_jax.parallel.mesh import make_mesh
 from jamflow_jax.train import loop
 from jamflow_jax.train.config import RunConfig
-processes.start_processes(120, 30)
+processes.start_processes(120, 30, float(sys.argv[5]))
 one, all = jax.process_index(), jax.process_count()
 mine = lambda batch: {name: rows[one * len(rows) // all : (one + 1) * len(rows) // all] for name, rows in batch.items()}
-before = lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == int(sys.argv[3]) and one == all - 1 else None
+harm = {"kill": lambda: os.kill(os.getpid(), signal.SIGKILL), "stick": threading.Event().wait}[sys.argv[4]]
+before = lambda step: harm() if step == int(sys.argv[3]) and one == all - 1 else None
 class Source(fakes.FakeSource):
     def iterate(self, start, stop=None):
         return map(mine, super().iterate(start, stop))
@@ -212,9 +213,20 @@ loop.run(build(RunConfig, fakes.TINY), data, make_mesh(), sys.argv[2])
 """
 
 
-def words(workdir, step):
-    """A run in another process, or in several, of which the last is killed, really, when it asks for the batch of a step."""
-    return [sys.executable, "-c", SCRIPT, str(Path(__file__).parent / "conftest.py"), str(workdir), str(step)]
+def words(workdir, step, harm="kill", stuck=600):
+    """A run in another process, or in several; the last is killed, really, or sticks, when it asks for the batch of a step."""
+    return [sys.executable, "-c", SCRIPT, str(Path(__file__).parent / "conftest.py"), str(workdir), str(step), harm, str(stuck)]
+
+
+def pair(*arguments):
+    """Two processes of `words`, joined by gloo as on a cluster; their exit codes, and what they said on standard error."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        joined = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free.getsockname()[1]}", "JAX_NUM_PROCESSES": "2"}
+    both = [subprocess.Popen(words(*arguments), env={**os.environ, **joined, "JAX_PROCESS_ID": str(number)},
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for number in range(2)]  # fmt: skip
+    errors = [process.communicate(timeout=500)[1] for process in both]
+    return [process.returncode for process in both], errors
 
 
 def killed(workdir, step):
@@ -233,19 +245,23 @@ def test_sigkill(run, tiny, whole, tmp_path):
 
 
 def test_one_of_two_processes_is_killed_and_one_alone_goes_on(run, tiny, whole, tmp_path):
-    """Joined by gloo as on a cluster: the one that is left names the other; what both saved is read by one, on another mesh."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        joined = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free.getsockname()[1]}", "JAX_NUM_PROCESSES": "2"}
-    pair = [subprocess.Popen(words(tmp_path, 8), env={**os.environ, **joined, "JAX_PROCESS_ID": str(number)},
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for number in range(2)]  # fmt: skip
-    errors = [process.communicate(timeout=500)[1] for process in pair]
-    assert [process.returncode for process in pair] == [LOST, -signal.SIGKILL], errors[0][-2000:]
+    """The one that is left names the other; what both saved is read by one, on another mesh."""
+    codes, errors = pair(tmp_path, 8)
+    assert codes == [LOST, -signal.SIGKILL], errors[0][-2000:]
     assert re.search("^error: process 1 on .* is gone; the same command goes on from the last checkpoint$", errors[0], re.M)
     assert steps(tmp_path / "checkpoints")[-1] in (3, 6)  # the save of step 6 may have been cut short
     outcome, said = run(tiny(), tmp_path)
     assert outcome.step == 12 and any("resuming at step" in line for line in said)
     assert apart(curve(tmp_path), curve(whole)) < 1e-5
+
+
+@SLOW
+def test_one_of_two_processes_waits_for_ever_for_a_batch(tmp_path):
+    """Its thread of beats goes on; the other one waits for it in a collective, and would without end."""
+    codes, errors = pair(tmp_path, 4, "stick", 60)
+    assert codes == [LOST, LOST], errors[0][-2000:]
+    for said in errors:
+        assert re.search("^error: process 1 on .* has not got on for 60 s, and the others wait; the same command", said, re.M)
 
 
 def test_at_an_address(run, tiny, whole, store):
