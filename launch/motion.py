@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     from data_pipelines.prepare import video_reader
-    from data_pipelines.prepare.pictures import at_rate, read_picture
+    from data_pipelines.prepare.pictures import at_rate, pictures_before, read_picture
     from jamflow_jax.errors import ConfigError
     from jamflow_jax.face import find
     from jamflow_jax.face.crop import DRIVING
@@ -49,6 +49,8 @@ def main(argv: list[str]) -> int:
         fps = options.fps or Fraction(video.fps or MOTION_FPS).limit_denominator(1001)
         place, notes = find.in_video(path, pictures_of(video), *where, DRIVING, turn=False)
         place, frames = find.steady(place, pictures_of(video)), at_rate(video, fps)
+        if lead := pictures_before(video, fps):
+            notes = [*notes, f"motion: begins with the sound, {float(-video.first):.2f} s ({lead} pictures) after the first picture"]
     else:
         first, said = read_picture(path)
         place, notes = find.in_picture(path, first, *where, DRIVING, turn=False)

@@ -51,13 +51,14 @@ def main(argv: list[str]) -> int:
     mark = None if options.no_mark else portrait.mark_of(source)
     with staged(out.parent) as temporary:
         frames = portrait.portrait_frames(networks, source, drive, look(options))
-        count = write_mp4(temporary / out.name, frames, sound, drive.fps, mark=mark, crf=options.crf)
+        lead = source.lead(drive.fps)
+        count = write_mp4(temporary / out.name, frames, sound, drive.fps, mark=mark, crf=options.crf, lead=lead)
         if not count:
             raise InputError(f"{options.source}: there is no frame in it")
     if isinstance(source.place, Follow) and source.place.lost:
         print(f"note: {options.source}: {source.place.lost}", file=sys.stderr)
-    if count < len(drive.face.exp):
-        print(f"note: {options.source}: ends after {count} of the motion's {len(drive.face.exp)} frames", file=sys.stderr)
+    if count - lead < len(drive.face.exp):
+        print(f"note: {options.source}: ends after {count - lead} of the motion's {len(drive.face.exp)} frames", file=sys.stderr)
     took = time.perf_counter() - start
     heard = "no sound" if audio is None else f"sound of {audio}"
     print(f"{out}: {count} frames, {float(count / drive.fps):.2f} s, {heard}; {count / took:.2f} frames/s with compilation")

@@ -2,6 +2,7 @@
 
 Frame i shows the motion frame i, so picture and sound start together at 0 s.
 """
+import itertools
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +29,7 @@ def write_mp4(
     path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]],
     audio: Float[np.ndarray, "N"] | Iterable[Float[np.ndarray, "n"]] | None = None,
     fps: int | Fraction = MOTION_FPS, rate: int = SAMPLE_RATE, mark: str | None = provenance.GENERATED, crf: int = 23,
+    lead: int = 0,
 ) -> int:
     """Writes RGB frames and mono sound as H.264 (yuv420p) and AAC, the index first so that browsers start at once.
 
@@ -37,6 +39,7 @@ def write_mp4(
     Args:
       mark: who made it, for the container's metadata (provenance.py); None leaves it unmarked.
       crf: the quality, of x264: less is better and larger.
+      lead: pictures before the sound begins.
 
     Returns:
       the number of frames.
@@ -53,7 +56,8 @@ def write_mp4(
         if audio is not None:
             sound = container.add_stream("aac", rate=rate, layout="mono")
             sound.bit_rate = 96_000
-        blocks, heard = _aac_blocks(() if audio is None else audio), 0
+        silence = np.zeros(round(lead * rate / fps), np.float32)
+        blocks, heard = iter(()) if audio is None else _aac_blocks(silence, audio), 0
         for index, image in enumerate(frames):
             if index == 0:
                 video.height, video.width = image.shape[:2]
@@ -70,10 +74,10 @@ def write_mp4(
     return index + 1
 
 
-def _aac_blocks(audio: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def _aac_blocks(silence: np.ndarray, audio: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Blocks of BLOCK samples; the last may be shorter."""
     held = np.zeros(0, np.float32)
-    for part in (audio,) if isinstance(audio, np.ndarray) else audio:
+    for part in itertools.chain((silence,), (audio,) if isinstance(audio, np.ndarray) else audio):
         held = np.concatenate([held, np.clip(np.asarray(part, np.float32), -1, 1)])
         whole = len(held) // BLOCK * BLOCK
         yield from held[:whole].reshape(-1, BLOCK)

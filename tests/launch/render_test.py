@@ -132,6 +132,45 @@ def test_sound_ends_with_the_pictures_of_a_video(networks, tmp_path, capsys, mov
     assert shown == 0.4 and heard == pytest.approx(0.4, abs=0.001)
 
 
+def late_video(path, frames=20, late=6, shades=None):
+    """25 frames a second, of which `late` are shown before the sound begins; each is brighter."""
+    with av.open(str(path), "w") as file:
+        video, sound = file.add_stream("libx264", rate=25, options={"crf": "5"}), file.add_stream("pcm_s16le", rate=24_000)
+        video.width, video.height, video.pix_fmt, sound.layout = 96, 96, "yuv420p", "mono"
+        for i in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.full((96, 96, 3), 10 * i, np.uint8), "rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            file.mux(video.encode(frame))
+        block = av.AudioFrame.from_ndarray(np.zeros((1, 24_000), np.int16), "s16", "mono")
+        block.sample_rate, block.time_base, block.pts = 24_000, Fraction(1, 24_000), late * 960
+        file.mux([*video.encode(None), *sound.encode(block), *sound.encode(None)])
+    return path
+
+
+@pytest.mark.parametrize("late", [6, 15])
+def test_a_video_begins_with_its_first_picture_and_speech_with_its_sound(networks, tmp_path, capsys, monkeypatch, late):
+    late_video(tmp_path / "v.mkv", late=late)
+    write_template(tmp_path / "m.pkl", template(20 - late))
+    click = np.zeros(24_000, np.float32)
+    click[2_400:2_600] = 0.9  # at 0.1 s
+    soundfile.write(tmp_path / "m.wav", click, 24_000)
+    args = ["--source", str(tmp_path / "v.mkv"), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    driven = []
+    selected = portrait._selected
+    monkeypatch.setattr(portrait, "_selected", lambda face, goal, region: driven.append(goal.exp) or selected(face, goal, region))
+    moved = template(20 - late)
+    moved.exp[:, 19, 1] = 0.1 * np.arange(20 - late)  # lips
+    write_template(tmp_path / "m.pkl", moved)
+    assert render.main([*args, "--audio", str(tmp_path / "m.wav"), "--no-smooth"]) == 0
+    frames, sound, _, _ = decoded(tmp_path / "o.mp4")
+    np.testing.assert_allclose([frame[2, 2, 0] for frame in frames], [10 * i for i in range(20)], atol=8)
+    assert np.argmax(np.abs(sound)) == pytest.approx(late * 960 + 2_500, abs=400)
+    lips = np.concatenate([np.asarray(exp) for exp in driven])[:20, 19, 1]
+    np.testing.assert_allclose(lips - lips[0], [0.1 * max(0, i - late) for i in range(20)], atol=1e-5)
+    said = capsys.readouterr().err
+    assert f"sound: begins {late / 25:.2f} s after the pictures" in said and "ends after" not in said
+
+
 def test_a_still_motion_is_taken_on_by_a_whole_video(networks, tmp_path):
     write_mp4(tmp_path / "v.mp4", (np.full((96, 96, 3), 20 * i, np.uint8) for i in range(10)), fps=25)
     write_template(tmp_path / "m.pkl", template(1))
