@@ -224,11 +224,12 @@ def _batches(networks: Networks, source: Source, drive: Drive) -> Iterator[_Batc
     shown = numbered_at_rate(source.video, drive.fps, lead)
     shown = shown if drive.still else itertools.islice(shown, lead + len(drive.face.exp))
     for start, chunk in _chunks(shown, networks.batch):
-        _, held = map(list, zip(*chunk))
+        numbers, held = map(list, zip(*chunk))
         indices = np.arange(start - lead, start - lead + len(held))
         rows = 0 * indices if drive.still else np.maximum(indices, 0)
         if isinstance(place, Track):
-            places = [place.at(start + i, drive.fps, source.video.fps) for i in range(len(held))]
+            seconds = [(int(index) + Fraction(1, 2)) / drive.fps - source.video.first for index in indices]
+            places = [place.at(*where) for where in zip(numbers, seconds)]
         else:
             places = [place if isinstance(place, Crop) else place(frame) for frame in held]
         cuts = [crop.cut(frame, where, networks.size) for frame, where in zip(held, places)]

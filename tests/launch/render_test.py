@@ -171,6 +171,21 @@ def test_a_video_begins_with_its_first_picture_and_speech_with_its_sound(network
     assert f"sound: begins {late / 25:.2f} s after the pictures" in said and "ends after" not in said
 
 
+def test_a_track_counts_the_files_frames(networks, tmp_path, monkeypatch):
+    """Also of a video whose sound begins late, at another rate."""
+    late_video(tmp_path / "v.mkv")
+    write_template(tmp_path / "m.pkl", template(7, fps=12.5))
+    face = np.array([[-30, -30], [30, -30], [0, 0], [-20, 40], [20, 40]], float) / 2
+    np.savez(tmp_path / "t.npz", landmarks=face + 40 + np.arange(20)[:, None, None] * (1, 0))
+    places, cut = [], portrait.crop.cut
+    monkeypatch.setattr(portrait.crop, "cut", lambda frame, where, size: places.append((frame[0, 0, 0], where)) or cut(frame, where, size))
+    args = ["--source", str(tmp_path / "v.mkv"), "--motion", str(tmp_path / "m.pkl"), "--landmarks", str(tmp_path / "t.npz")]
+    assert render.main([*args, "--out", str(tmp_path / "o.mp4"), *NO_STITCH]) == 0
+    rows = [round(where.centre[0] - 40) for _, where in places]
+    assert len(rows) == 10 and rows[1] > rows[0]
+    np.testing.assert_allclose([shade / 10 for shade, _ in places], rows, atol=0.9)
+
+
 def test_a_still_motion_is_taken_on_by_a_whole_video(networks, tmp_path):
     write_mp4(tmp_path / "v.mp4", (np.full((96, 96, 3), 20 * i, np.uint8) for i in range(10)), fps=25)
     write_template(tmp_path / "m.pkl", template(1))
