@@ -263,7 +263,8 @@ def _lse(options: argparse.Namespace):
         from PIL import Image
 
         clip = Clip("lse", motion_MD=np.asarray(motion_MD, np.float32), space=get("liveportrait"))
-        pictures = np.stack([np.asarray(Image.fromarray(picture).resize((SIDE, SIDE))) for picture in itertools.islice(talk(clip), talk.lead, None)])
+        shown = itertools.islice(talk(clip), talk.lead, None)
+        pictures = np.stack([np.asarray(Image.fromarray(picture).resize((SIDE, SIDE))) for picture in shown])
         return net(pictures, audio_N)
 
     return lse

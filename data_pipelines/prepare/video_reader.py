@@ -3,13 +3,14 @@
     time of a frame = its presentation time stamp x time base - presentation time of the first sound sample
 
 exact fractions; without sound 0 is the first frame. Nothing is made of the frame rate in the header: where it is missing, wrong or
-variable the time stamps still say when a frame is shown. A frame is shown until the next one is. The last one: where all frames that
-an MP4 counts are there, until the end that it states; else for its own duration, but where that of the frame before it is wrong
-(FFmpeg makes them of the header's frame rate) at least for as long as that one. Pictures that begin before the sound have times
-below 0. Frames come upright (rotation metadata applied), with square pixels, at most LONG_SIDE wide or high, as RGB.
+variable the time stamps still say when a frame is shown. A frame is shown until the next one is. The last one: where all frames
+that an MP4 counts are there, until the end that it states; else for its own duration, but where that of the frame before it is
+wrong (FFmpeg makes them of the header's frame rate) at least for as long as that one. Pictures that begin before the sound have
+times below 0. Frames come upright (rotation metadata applied), with square pixels, at most LONG_SIDE wide or high, as RGB.
 Memory holds two frames, however long the file.
 """
 import dataclasses
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -30,7 +31,7 @@ class Video:
     """What the header says."""
 
     path: Path
-    fps: Fraction | None  # average, as stated; only for people
+    fps: Fraction | None  # average, as stated, if it is true or not
     first: Fraction  # when the first frame is shown, seconds
     end: Fraction | None  # when the last one no longer is, as stated
     has_sound: bool
@@ -59,6 +60,33 @@ def probe(path: Path) -> Video:
         end = None if stated is None else stated - origin
         rate = stream.average_rate
         return Video(path, Fraction(rate) if rate else None, begin - origin, end, sound is not None, origin)
+
+
+def frame_rate(video: Video) -> Fraction | None:
+    """Frames a second: as stated, but where the time stamps say less than half or more than twice as many, so many.
+
+    (Browsers state 1000.) That is a whole number or an NTSC rate (30000/1001) where it explains them to a millisecond. None: one
+    frame, or none, has a time. The file is read to its end, not decoded. Raises Rejected: a damaged one.
+    """
+    import av
+
+    count, low, high, base = 0, math.inf, -math.inf, Fraction(1)
+    try:
+        with _open(video.path) as container:
+            for packet in container.demux(container.streams.video[0]):
+                stamp = packet.dts if packet.pts is None else packet.pts
+                if packet.size and stamp is not None:
+                    count, low, high, base = count + 1, min(low, stamp), max(high, stamp), Fraction(packet.time_base)
+    except av.FFmpegError as error:
+        raise Rejected("damaged video", f"{video.path}: it cannot be read to its end ({error.strerror})") from None
+    if count < 2 or low == high:
+        return None
+    seconds = (high - low) * base
+    rate = (count - 1) / seconds
+    if video.fps and rate < 2 * video.fps and video.fps < 2 * rate:
+        return video.fps.limit_denominator(1001)
+    near = min(Fraction(round(rate)), Fraction(1000 * round(rate), 1001), key=lambda other: abs(other - rate))
+    return near if abs(near - rate) * seconds <= rate / 1000 else rate.limit_denominator(1001)
 
 
 def frames(video: Video, start: float = 0.0, end: float | None = None) -> Iterator[tuple[Fraction, UInt8[np.ndarray, "H W 3"]]]:

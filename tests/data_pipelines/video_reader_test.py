@@ -1,4 +1,6 @@
 """Frames and their times of small videos made here: frame rates, rotation, a sound that begins later, damage."""
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import soundfile
@@ -6,7 +8,7 @@ import soundfile
 from data_pipelines.prepare.audio_reader import read_audio
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.prepare.segment import energies
-from data_pipelines.prepare.video_reader import frames, probe, shown
+from data_pipelines.prepare.video_reader import frame_rate, frames, probe, shown
 
 
 def brightness(picture: np.ndarray) -> float:
@@ -49,9 +51,25 @@ def test_the_last_frame_is_shown_for_its_duration(tmp_path, make_video, grey, en
     ([0.0, 2.0, 4.0], 6.0),
     ([0.0, 0.03, 0.08], 0.13),
 ])  # fmt: skip
-def test_where_the_stated_durations_are_nonsense_the_last_frame_lasts_as_long_as_the_one_before(tmp_path, make_video, grey, times, end):
+def test_where_stated_durations_are_nonsense_the_last_frame_lasts_as_the_one_before(tmp_path, make_video, grey, times, end):
     make_video(tmp_path / "a.mkv", times, [grey(0.5)] * 3, frame_rate=1000)
     assert float([*shown(probe(tmp_path / "a.mkv"))][-1].end) == pytest.approx(end, abs=2e-3)
+
+
+@pytest.mark.parametrize("stated, real, rate", [
+    (1000, 25, 25), (1000, Fraction(30_000, 1001), Fraction(30_000, 1001)), (90, 12, 12), (25, Fraction(1, 5), Fraction(1, 5)),
+    (30, 25, 30), (Fraction(30_000, 1001), 24, Fraction(30_000, 1001)),
+])  # fmt: skip
+def test_a_stated_frame_rate_is_believed_if_the_times_are_near_it(tmp_path, make_video, grey, stated, real, rate):
+    times = [round(i / float(real), 3) for i in range(100)]
+    make_video(tmp_path / "a.mkv", times, [grey(0.5)] * 100, frame_rate=stated)
+    video = probe(tmp_path / "a.mkv")
+    assert float(video.fps) == pytest.approx(float(stated), abs=1e-3) and frame_rate(video) == rate
+
+
+def test_one_frame_has_no_rate(tmp_path, make_video, grey):
+    make_video(tmp_path / "a.mkv", [0.0], [grey(0.5)], frame_rate=1000)
+    assert frame_rate(probe(tmp_path / "a.mkv")) is None
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])

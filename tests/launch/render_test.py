@@ -132,7 +132,7 @@ def test_sound_ends_with_the_pictures_of_a_video(networks, tmp_path, capsys, mov
     assert shown == 0.4 and heard == pytest.approx(0.4, abs=0.001)
 
 
-def late_video(path, frames=20, late=6, shades=None):
+def late_video(path, frames=20, late=6):
     """25 frames a second, of which `late` are shown before the sound begins; each is brighter."""
     with av.open(str(path), "w") as file:
         video, sound = file.add_stream("libx264", rate=25, options={"crf": "5"}), file.add_stream("pcm_s16le", rate=24_000)
@@ -150,7 +150,6 @@ def late_video(path, frames=20, late=6, shades=None):
 @pytest.mark.parametrize("late", [6, 15])
 def test_a_video_begins_with_its_first_picture_and_speech_with_its_sound(networks, tmp_path, capsys, monkeypatch, late):
     late_video(tmp_path / "v.mkv", late=late)
-    write_template(tmp_path / "m.pkl", template(20 - late))
     click = np.zeros(24_000, np.float32)
     click[2_400:2_600] = 0.9  # at 0.1 s
     soundfile.write(tmp_path / "m.wav", click, 24_000)
@@ -178,7 +177,12 @@ def test_a_track_counts_the_files_frames(networks, tmp_path, monkeypatch):
     face = np.array([[-30, -30], [30, -30], [0, 0], [-20, 40], [20, 40]], float) / 2
     np.savez(tmp_path / "t.npz", landmarks=face + 40 + np.arange(20)[:, None, None] * (1, 0))
     places, cut = [], portrait.crop.cut
-    monkeypatch.setattr(portrait.crop, "cut", lambda frame, where, size: places.append((frame[0, 0, 0], where)) or cut(frame, where, size))
+
+    def noted(frame, where, size):
+        places.append((frame[0, 0, 0], where))
+        return cut(frame, where, size)
+
+    monkeypatch.setattr(portrait.crop, "cut", noted)
     args = ["--source", str(tmp_path / "v.mkv"), "--motion", str(tmp_path / "m.pkl"), "--landmarks", str(tmp_path / "t.npz")]
     assert render.main([*args, "--out", str(tmp_path / "o.mp4"), *NO_STITCH]) == 0
     rows = [round(where.centre[0] - 40) for _, where in places]
@@ -206,6 +210,24 @@ def test_motion_from_video(networks, tmp_path):
     made = read_template(tmp_path / "m.pkl")
     assert made.n_frames == 10 and made.fps == 25 and made.kp is not None and made.c_lip is not None
     np.testing.assert_allclose(made.t[:, 0], [20 * i / 255 for i in range(10)], atol=0.03)
+
+
+@pytest.mark.parametrize("real, says, rows", [(25, 25, 20), (0.5, 25, 1000), (500, 25, 1)])
+def test_motion_takes_the_frame_rate_of_the_time_stamps_where_the_header_is_nonsense(networks, tmp_path, capsys, real, says, rows):
+    with av.open(str(tmp_path / "v.mkv"), "w") as file:
+        video = file.add_stream("mpeg4", rate=1000)
+        video.width, video.height, video.pix_fmt = 96, 96, "yuv420p"
+        for i in range(20):
+            frame = av.VideoFrame.from_ndarray(np.full((96, 96, 3), 10 * i, np.uint8), "rgb24")
+            frame.pts, frame.time_base = round(1000 * i / real), Fraction(1, 1000)
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+    assert motion.main([str(tmp_path / "v.mkv"), "--out", str(tmp_path / "m.pkl")]) == 0
+    made = read_template(tmp_path / "m.pkl")
+    assert made.fps == says and made.n_frames == rows
+    assert f"frames: {says} a second are taken, not 1000 as its header says (--fps chooses)" in capsys.readouterr().err
+    assert motion.main([str(tmp_path / "v.mkv"), "--out", str(tmp_path / "m.pkl"), "--fps", "10"]) == 0
+    assert read_template(tmp_path / "m.pkl").fps == 10 and "header" not in capsys.readouterr().err
 
 
 def points(faces):
