@@ -132,6 +132,40 @@ def test_sound_ends_with_the_pictures_of_a_video(networks, tmp_path, capsys, mov
     assert shown == 0.4 and heard == pytest.approx(0.4, abs=0.001)
 
 
+def posed(frames: int) -> np.ndarray:
+    """Rows of LivePortrait's space with pose: only t_x moves, 0.02 a frame."""
+    rows = np.zeros((frames, 69), np.float32)
+    rows[:, 66], rows[:, 68] = 0.02 * np.arange(frames), 1
+    return rows
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_motion_files_pose_moves_the_head(networks, photo, tmp_path, named):
+    more = {"names": get("liveportrait", pose=True).dims} if named else {}
+    np.savez(tmp_path / "m.npz", motion=posed(10), fps=25, **more)
+    args = ["--source", str(photo), "--motion", str(tmp_path / "m.npz"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main(args) == 0
+    reds = [frame[60, 80, 0] for frame in decoded(tmp_path / "o.mp4")[0]]
+    np.testing.assert_allclose(reds, [51 + 5.1 * i for i in range(10)], atol=6)
+    np.savez(tmp_path / "m.npz", motion=posed(10)[:, :63], fps=25)
+    assert render.main(args) == 0
+    np.testing.assert_allclose([frame[60, 80, 0] for frame in decoded(tmp_path / "o.mp4")[0]], 51, atol=6)
+
+
+def test_what_was_changed_in_a_motion_is_said(networks, photo, tmp_path, capsys):
+    rows = np.zeros((10, 63), np.float32)
+    rows[3] = np.nan
+    np.savez(tmp_path / "m.npz", motion=rows, fps=50)
+    args = ["--source", str(photo), "--motion", str(tmp_path / "m.npz"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main(args) == 0
+    said = capsys.readouterr().err
+    for note in ("motion interpolated: 1 of 10 frames were missing", "motion resampled: 50 fps to 25 fps"):
+        assert f"note: {tmp_path / 'm.npz'}: {note}" in said
+    np.savez(tmp_path / "m.npz", one=rows, other=rows)
+    assert render.main(args) == 1
+    assert "arrays one, other: none is called motion" in capsys.readouterr().err
+
+
 def late_video(path, frames=20, late=6):
     """25 frames a second, of which `late` are shown before the sound begins; each is brighter."""
     with av.open(str(path), "w") as file:
