@@ -31,7 +31,7 @@ def write_mp4(
     fps: int | Fraction = MOTION_FPS, rate: int = SAMPLE_RATE, mark: str | None = provenance.GENERATED, crf: int = 23,
     lead: int = 0,
 ) -> int:
-    """Writes RGB frames and mono sound as H.264 (yuv420p) and AAC, the index first so that browsers start at once.
+    """Writes RGB frames and mono sound as H.264 (yuv420p, BT.709) and AAC, the index first so that browsers start at once.
 
     Frames and sound (an array, or blocks of any size) are taken as they are needed, side by side: memory holds a few of each. The
     sound ends with the last picture, if not before.
@@ -45,6 +45,7 @@ def write_mp4(
       the number of frames.
     """
     import av
+    from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
     fps, index = Fraction(fps), -1
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
@@ -52,6 +53,9 @@ def write_mp4(
             container.metadata["comment"] = mark
         video = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "veryfast", "threads": "1"})
         video.pix_fmt = "yuv420p"
+        tags = video.codec_context
+        tags.colorspace, tags.color_range = Colorspace.ITU709, ColorRange.MPEG
+        tags.color_primaries, tags.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         sound = None
         if audio is not None:
             sound = container.add_stream("aac", rate=rate, layout="mono")
@@ -62,6 +66,7 @@ def write_mp4(
             if index == 0:
                 video.height, video.width = image.shape[:2]
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
             frame.pts, frame.time_base = index, 1 / fps
             container.mux(video.encode(frame))
             while (heard + BLOCK) * fps <= (index + 1) * rate and (samples := next(blocks, None)) is not None:
