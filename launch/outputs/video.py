@@ -17,6 +17,7 @@ from launch.outputs.face import Painter, Sketch
 
 WIDTH, HEIGHT = 704, 368  # pixels, both multiples of 16: whole macroblocks
 BLOCK = 1024  # samples, as AAC has them
+BT709, TV_RANGE = 1, 1  # FFmpeg's numbers: of its primaries, curve and matrix; of luma from 16 to 235
 _OVERSAMPLE = 2  # drawn larger and scaled down: smooth edges
 _FACE_RIGHT = 292  # the face's column ends here
 _LEFT, _RIGHT = 312, 688  # the plots' columns; without a face they start at _ALONE
@@ -45,7 +46,6 @@ def write_mp4(
       the number of frames.
     """
     import av
-    from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
     fps, index = Fraction(fps), -1
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
@@ -54,8 +54,8 @@ def write_mp4(
         video = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "veryfast", "threads": "1"})
         video.pix_fmt = "yuv420p"
         tags = video.codec_context
-        tags.colorspace, tags.color_range = Colorspace.ITU709, ColorRange.MPEG
-        tags.color_primaries, tags.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+        tags.colorspace = tags.color_primaries = tags.color_trc = BT709
+        tags.color_range = TV_RANGE
         sound = None
         if audio is not None:
             sound = container.add_stream("aac", rate=rate, layout="mono")
@@ -66,7 +66,7 @@ def write_mp4(
             if index == 0:
                 video.height, video.width = image.shape[:2]
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
             frame.pts, frame.time_base = index, 1 / fps
             container.mux(video.encode(frame))
             while (heard + BLOCK) * fps <= (index + 1) * rate and (samples := next(blocks, None)) is not None:
