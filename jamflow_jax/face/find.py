@@ -40,7 +40,7 @@ class Track:
         Raises:
           InputError: the track is shorter than the video.
         """
-        row = number if self.fps is None else max(0, math.ceil(seconds * self.fps) - 1)
+        row = number if self.fps is None else max(0, math.floor(seconds * self.fps))
         if row > len(self.places) + 1:  # one that is shorter by two keeps its last place
             raise InputError(f"{self.name}: the face's track has {len(self.places)} frames, the video more")
         return self.places[min(row, len(self.places) - 1)]

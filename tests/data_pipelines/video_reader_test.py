@@ -84,6 +84,14 @@ def test_a_sound_that_begins_later_does_not_make_pictures_truncated(tmp_path, ma
     assert [float(time) for time, _ in frames(video)] == [float(frame.time) for frame in every if frame.end >= 0]
 
 
+@pytest.mark.parametrize("name, codec", [("a.mkv", "mpeg4"), ("a.mp4", "libx264")])
+def test_pictures_may_begin_after_the_sound(tmp_path, make_video, grey, name, codec):
+    times = [0.7 + i / 25 for i in range(50)]
+    video = probe(make_video(tmp_path / name, times, [grey(0.5)] * 50, np.zeros(40_000), codec=codec))
+    assert float(video.first) == pytest.approx(0.7, abs=2e-3) and float(video.end) == pytest.approx(2.7, abs=2e-3)
+    assert float([*shown(video)][-1].end) == pytest.approx(2.7, abs=2e-3)
+
+
 def test_rotated_videos_come_upright(tmp_path, make_video, grey):
     """The left half is bright as stored; turned a quarter counter-clockwise it lies below."""
     make_video(tmp_path / "a.mp4", [0.0, 0.04], [(grey(0.9), grey(0.1))] * 2, rotation=90)

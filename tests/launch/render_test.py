@@ -204,12 +204,29 @@ def test_a_video_begins_with_its_first_picture_and_speech_with_its_sound(network
     assert f"sound: begins {late / 25:.2f} s after the pictures" in said and "ends after" not in said
 
 
-def test_a_track_counts_the_files_frames(networks, tmp_path, monkeypatch):
-    """Also of a video whose sound begins late, at another rate."""
+def test_a_video_that_ends_early_is_said_by_the_motions_count(networks, tmp_path, capsys):
+    late_video(tmp_path / "v.mkv")
+    write_template(tmp_path / "m.pkl", template(17))
+    args = ["--source", str(tmp_path / "v.mkv"), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main(args) == 0
+    assert "ends after 14 of the motion's 17 frames" in capsys.readouterr().err
+
+
+def test_motion_of_a_video_begins_with_its_sound_and_says_so(networks, tmp_path, capsys):
+    late_video(tmp_path / "v.mkv")
+    assert motion.main([str(tmp_path / "v.mkv"), "--out", str(tmp_path / "m.pkl")]) == 0
+    made = read_template(tmp_path / "m.pkl")
+    np.testing.assert_allclose(made.t[:, 0], [10 * i / 255 for i in range(6, 20)], atol=0.03)
+    assert "motion: begins with the sound, 0.24 s (6 pictures) after the first picture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("own", [{}, {"fps": 25}])
+def test_a_track_counts_the_files_frames(networks, tmp_path, monkeypatch, own):
+    """Also of a video whose sound begins late, at another rate; a track with the video's rate for its own gives the same."""
     late_video(tmp_path / "v.mkv")
     write_template(tmp_path / "m.pkl", template(7, fps=12.5))
     face = np.array([[-30, -30], [30, -30], [0, 0], [-20, 40], [20, 40]], float) / 2
-    np.savez(tmp_path / "t.npz", landmarks=face + 40 + np.arange(20)[:, None, None] * (1, 0))
+    np.savez(tmp_path / "t.npz", landmarks=face + 40 + np.arange(20)[:, None, None] * (1, 0), **own)
     places, cut = [], portrait.crop.cut
 
     def noted(frame, where, size):
@@ -366,6 +383,21 @@ def test_sample_says_that_a_videos_face_is_partly_generated(model, files, networ
     assert decoded(tmp_path / "o" / "sample_face.mp4")[3]["comment"] == provenance.COMPOSITE
     assert decoded(tmp_path / "o" / "sample.mp4")[3]["comment"] == provenance.GENERATED
     assert "the face's video ends after 1 of 41 frames" in capsys.readouterr().err
+
+
+def test_sample_lets_a_videos_sound_begin_late(model, files, networks, tmp_path, monkeypatch, capsys):
+    late_video(tmp_path / "v.mkv", late=6)
+    monkeypatch.setattr(liveportrait, "find", lambda *_: {})
+    monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: model)
+    monkeypatch.setattr(portrait.Talker, "__call__", lambda *_: [np.zeros((96, 96, 3), np.uint8)] * 8)
+    click = np.zeros(39_000, np.float32)
+    click[:200] = 0.9
+    soundfile.write(tmp_path / "click.wav", click, 24_000)
+    args = ["--steps", "1", "--model", "run", "--out", str(tmp_path / "o"), "--audio", str(tmp_path / "click.wav")]
+    assert sample.main([*args, "--files", "video", "--face", str(tmp_path / "v.mkv")]) == 0
+    sound = decoded(tmp_path / "o" / "sample_face.mp4")[1]
+    assert np.argmax(np.abs(sound)) == pytest.approx(6 * 960 + 100, abs=400)
+    assert "the face's video ends after 2 of 41 frames" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("more, says, code", [
