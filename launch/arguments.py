@@ -3,6 +3,8 @@ import argparse
 import math
 from fractions import Fraction
 
+SLOWEST, FASTEST = 1, 240  # frames a second of a video
+
 
 def key_value(text: str) -> str:
     """KEY=VALUE."""
@@ -63,13 +65,13 @@ def multiplier(text: str) -> float:
 
 
 def frame_rate(text: str) -> Fraction:
-    """Frames a second, as in 25, 29.97 or 30000/1001."""
+    """Frames a second, SLOWEST to FASTEST, as in 25, 29.97 or 30000/1001."""
     try:
         value = Fraction(text)
     except (ValueError, ZeroDivisionError):
         value = Fraction(0)
-    if not 1 <= value <= 240:
-        raise argparse.ArgumentTypeError(f"{text}: frames a second, 1 to 240, are needed")
+    if not SLOWEST <= value <= FASTEST:
+        raise argparse.ArgumentTypeError(f"{text}: frames a second, {SLOWEST} to {FASTEST}, are needed")
     return value
 
 

@@ -9,6 +9,7 @@ curves and trains the probes. Writes RUN/evaluation/TASK-SPLIT.json, .md and .ht
 """
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
 import time
@@ -262,7 +263,8 @@ def _lse(options: argparse.Namespace):
         from PIL import Image
 
         clip = Clip("lse", motion_MD=np.asarray(motion_MD, np.float32), space=get("liveportrait"))
-        pictures = np.stack([np.asarray(Image.fromarray(picture).resize((SIDE, SIDE))) for picture in talk(clip)])
+        shown = itertools.islice(talk(clip), talk.lead, None)
+        pictures = np.stack([np.asarray(Image.fromarray(picture).resize((SIDE, SIDE))) for picture in shown])
         return net(pictures, audio_N)
 
     return lse

@@ -10,7 +10,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
-from launch.arguments import frame_rate
+from launch.arguments import FASTEST, SLOWEST, frame_rate
 from launch.exits import CLEAN, Parser, one_line_errors
 
 
@@ -22,13 +22,14 @@ def main(argv: list[str]) -> int:
     parser = Parser("motion", __doc__)
     parser.add_argument("video", metavar="FILE", help="a video or picture of one face")
     parser.add_argument("--out", required=True, metavar="FILE.pkl", help="an older one is replaced")
-    parser.add_argument("--fps", type=frame_rate, metavar="N", help="frames a second of the template; default: the video's")
+    of_video = f"default: the video's, if it has {SLOWEST} to {FASTEST}"
+    parser.add_argument("--fps", type=frame_rate, metavar="N", help=f"frames a second of the template; {of_video}")
     add_place_options(parser.add_argument_group("where the face is; default: the middle of the picture"))
     add_network_options(parser.add_argument_group("the network"))
     options = parser.parse_args(argv)
 
     from data_pipelines.prepare import video_reader
-    from data_pipelines.prepare.pictures import at_rate, read_picture
+    from data_pipelines.prepare.pictures import at_rate, pictures_before, read_picture
     from jamflow_jax.errors import ConfigError
     from jamflow_jax.face import find
     from jamflow_jax.face.crop import DRIVING
@@ -46,9 +47,16 @@ def main(argv: list[str]) -> int:
     where = options.box, options.landmarks, None if options.detector is None else find.load_detector(options.detector)
     if path.suffix.lower() in video_reader.ENDINGS:
         video = video_reader.probe(path)
-        fps = options.fps or Fraction(video.fps or MOTION_FPS).limit_denominator(1001)
         place, notes = find.in_video(path, pictures_of(video), *where, DRIVING, turn=False)
+        own = video_reader.frame_rate(video)
+        fps = options.fps or (own if own and SLOWEST <= own <= FASTEST else Fraction(MOTION_FPS))
+        if not options.fps and video.fps and abs(video.fps - fps) > 0.01:
+            said = f"not {float(video.fps):g} as its header says (--fps chooses)"
+            notes = [*notes, f"frames: {float(fps):g} a second are taken, {said}"]
         place, frames = find.steady(place, pictures_of(video)), at_rate(video, fps)
+        if lead := pictures_before(video, fps):
+            said = f"{float(-video.first):.2f} s ({lead} pictures) after the first picture"
+            notes = [*notes, f"motion: begins with the sound, {said}"]
     else:
         first, said = read_picture(path)
         place, notes = find.in_picture(path, first, *where, DRIVING, turn=False)

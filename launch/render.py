@@ -38,26 +38,28 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--out {out}: the result is an .mp4")
     check_other(out, options.source, options.motion, options.audio)
     check_file(out)
-    drive = read_drive(options.motion)
+    drive, notes = read_drive(options.motion)
     detector = None if options.detector is None else load_detector(options.detector)
     source = portrait.read_source(options.source, options.box, options.landmarks, detector)
     audio = None if options.silent else options.audio or beside(options.motion)
     sound = None if audio is None else stream_audio(audio)
     use_compile_cache()
     networks = load_networks(options.weights, options.batch, options.dtype)
-    for note in source.notes:
-        print(f"note: {options.source}: {note}", file=sys.stderr)
+    for path, said in ((options.motion, notes), (options.source, source.notes)):
+        for note in said:
+            print(f"note: {path}: {note}", file=sys.stderr)
     start = time.perf_counter()
     mark = None if options.no_mark else portrait.mark_of(source)
     with staged(out.parent) as temporary:
         frames = portrait.portrait_frames(networks, source, drive, look(options))
-        count = write_mp4(temporary / out.name, frames, sound, drive.fps, mark=mark, crf=options.crf)
+        lead = source.lead(drive.fps)
+        count = write_mp4(temporary / out.name, frames, sound, drive.fps, mark=mark, crf=options.crf, lead=lead)
         if not count:
             raise InputError(f"{options.source}: there is no frame in it")
     if isinstance(source.place, Follow) and source.place.lost:
         print(f"note: {options.source}: {source.place.lost}", file=sys.stderr)
-    if count < len(drive.face.exp):
-        print(f"note: {options.source}: ends after {count} of the motion's {len(drive.face.exp)} frames", file=sys.stderr)
+    if count - lead < len(drive.face.exp):
+        print(f"note: {options.source}: ends after {count - lead} of the motion's {len(drive.face.exp)} frames", file=sys.stderr)
     took = time.perf_counter() - start
     heard = "no sound" if audio is None else f"sound of {audio}"
     print(f"{out}: {count} frames, {float(count / drive.fps):.2f} s, {heard}; {count / took:.2f} frames/s with compilation")
@@ -65,17 +67,22 @@ def main(argv: list[str]) -> int:
 
 
 def read_drive(path: str):
-    """The motion of a template, whose frame 0 is its reference and is shown, or of a motion file, behind a neutral frame."""
-    from data_pipelines.prepare.motion_reader import read_motion
-    from jamflow_jax.motion.space import get
+    """(Drive, notes) of a template, whose frame 0 is its reference and is shown, or of a motion file, behind a neutral frame.
+
+    A motion file's head pose is taken where it has one.
+    """
+    from data_pipelines.prepare.motion_reader import load, read_motion
+    from jamflow_jax.motion.space import POSE_DIMS, get
     from jamflow_jax.motion.template import Template, read_template
     from launch.outputs.portrait import drive_of
 
     if Path(path).suffix.lower() == ".pkl":
-        return drive_of(read_template(path), neutral_first=False)
-    space = get("liveportrait")
-    motion_MD, _ = read_motion(Path(path), space)
-    return drive_of(Template.from_motion(motion_MD, space), neutral_first=True)
+        return drive_of(read_template(path), neutral_first=False), []
+    raw, posed = load(Path(path)), get("liveportrait", pose=True)
+    turns = set(POSE_DIMS) & set(raw.names or ()) or (not raw.names and raw.values.shape[1:] == (posed.dim,))
+    space = posed if turns else get("liveportrait")
+    motion_MD, notes = read_motion(Path(path), space, longer_gaps="; fill them in the file")
+    return drive_of(Template.from_motion(motion_MD, space), neutral_first=True), notes
 
 
 def beside(motion: str) -> str | None:

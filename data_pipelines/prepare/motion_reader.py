@@ -204,7 +204,8 @@ def _npz(path: Path, key: str | None) -> RawMotion:
             found = [name for name in file.files if file[name].ndim in (2, 3)]
             key = "motion" if "motion" in found else found[0] if len(found) == 1 else None
             if key is None:
-                raise Rejected("not motion", f"{path}: arrays {', '.join(file.files)}: say which with motion_key")
+                said = "none is called motion (a manifest can name it: motion_key)"
+                raise Rejected("not motion", f"{path}: arrays {', '.join(file.files)}: {said}")
         if key not in file.files:
             raise Rejected("not motion", f"{path}: no array {key!r}; there are {', '.join(file.files)}")
         values = file[key]

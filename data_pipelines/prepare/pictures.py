@@ -1,4 +1,5 @@
 """A picture file as upright 8-bit RGB, and a video's frames at a constant rate: what faces are taken from."""
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -83,15 +84,30 @@ def even(picture: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H2 W2 3"]:
 
 
 def at_rate(video: video_reader.Video, fps: Fraction) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """The video's frames as they would be shown at a constant rate: picture i is the one nearest before (i + 1/2) / fps.
+    """The video's frames as they would be shown at a constant rate, from 0 s on: picture i is the one on show at (i + 1/2) / fps.
 
-    Whatever the file's own rate, constant or not, picture i belongs to second i / fps. Raises Rejected as video_reader.frames.
+    Whatever the file's own rate, constant or not, picture i belongs to second i / fps; they end with the last frame (its own
+    duration counts): there are as many as the nearest whole number to that end x fps, but at least one. Raises Rejected as
+    video_reader.frames.
     """
-    shown, index = None, 0
-    for time, picture in video_reader.frames(video):
-        while shown is not None and (index + Fraction(1, 2)) / fps < time:
-            yield shown
+    return (picture for _, picture in numbered_at_rate(video, fps))
+
+
+def numbered_at_rate(
+    video: video_reader.Video, fps: Fraction, before: int = 0
+) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 3"]]]:
+    """(number of the frame in the file, picture), from picture -`before` on, which belongs to a time before the sound."""
+    index = -before
+    half, frame, picture = Fraction(1, 2), None, None
+    for frame in video_reader.shown(video, min(video.first, Fraction(0))):
+        picture = even(frame.picture)
+        while (index + half) / fps < frame.end:
+            yield frame.number, picture
             index += 1
-        shown = even(picture)
-    if shown is not None:
-        yield shown
+    if index == -before and frame is not None:
+        yield frame.number, picture
+
+
+def pictures_before(video: video_reader.Video, fps: Fraction) -> int:
+    """How many pictures at a constant rate are shown before the sound begins."""
+    return max(0, -math.floor(video.first * fps + Fraction(1, 2)))

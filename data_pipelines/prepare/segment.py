@@ -66,8 +66,8 @@ def _on_pauses(entry: Entry, file: Path, longest: float) -> list[int]:
 
 def _equal(entry: Entry, file: Path, longest: float) -> list[int]:
     """Of a video that does not state how long it is, one part: whether that is too long is seen when it is read."""
-    seconds = probe(file).seconds if entry.video and not entry.motion else _seconds(entry, file)
-    seconds = min(seconds or 0.0, math.inf if entry.end is None else entry.end) - entry.start
+    seconds = probe(file).end if entry.video and not entry.motion else _seconds(entry, file)
+    seconds = min(float(seconds or 0), math.inf if entry.end is None else entry.end) - entry.start
     if seconds <= longest:
         return [0, 1]
     steps = math.ceil(round(seconds * MOTION_FPS / CROP_MOTION, 6))

@@ -1,7 +1,7 @@
 """Where the face is in a picture, or in every frame of a video: by box, by a landmark track, by a detector, or in the middle.
 
     box, middle   one place for all frames
-    track         a place for each frame of the file; where it has none (not finite), that of the frame before
+    track         a place for each frame of the file, in its order; where it has none (not finite), that of the frame before
     detector      is asked about every frame. Of several faces the largest is taken, from then on the one nearest to where it was;
                   a frame without a face keeps the last place, those before the first face have the first one's
 """
@@ -28,23 +28,22 @@ Picture = UInt8[np.ndarray, "H W 3"]
 
 @dataclasses.dataclass(frozen=True)
 class Track:
-    """A place for every frame of a landmark file; `fps` None: one for each frame of the video, whatever its rate."""
+    """A place for every frame of a landmark file; `fps` None: one for each frame of the video, whatever its rate or its sound."""
 
     places: tuple[Crop, ...]
     name: str
     fps: Fraction | None = None
 
-    def at(self, index: int, fps: Fraction, own: Fraction | None = None) -> Crop:
-        """The place of picture `index` of a video shown at `fps`, whose file has `own` frames a second (pictures.at_rate).
+    def at(self, number: int, seconds: Fraction) -> Crop:
+        """The place in frame `number` of the video's file, as it is shown `seconds` after the first one.
 
         Raises:
           InputError: the track is shorter than the video.
         """
-        rate = self.fps or own or fps
-        frame = math.ceil((index + Fraction(1, 2)) * Fraction(rate) / fps) - 1
-        if frame > len(self.places) + 1:  # what is shown a little longer than the last frame keeps its place
+        row = number if self.fps is None else max(0, math.floor(seconds * self.fps))
+        if row > len(self.places) + 1:  # one that is shorter by two keeps its last place
             raise InputError(f"{self.name}: the face's track has {len(self.places)} frames, the video more")
-        return self.places[min(frame, len(self.places) - 1)]
+        return self.places[min(row, len(self.places) - 1)]
 
 
 class Follow:

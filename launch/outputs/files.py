@@ -65,7 +65,7 @@ def write_clip(
             write_mp4(temporary / f"{clip.name}.mp4", frames, clip.audio_N, mark=of_video)
         if talk is not None and moving:
             path, of_face = temporary / f"{clip.name}_face.mp4", talk.mark if mark else None
-            shown = write_mp4(path, talk(clip), clip.audio_N, mark=of_face, crf=18)
+            shown = write_mp4(path, talk(clip), clip.audio_N, mark=of_face, crf=18, lead=talk.lead) - talk.lead
             if shown < len(clip.motion_MD):
                 print(f"note: {clip.name}: the face's video ends after {shown} of {len(clip.motion_MD)} frames", file=sys.stderr)
         names = sorted(path.name for path in temporary.iterdir())

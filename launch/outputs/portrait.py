@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipelines.prepare import video_reader
-from data_pipelines.prepare.pictures import at_rate, check_size, even, read_picture
+from data_pipelines.prepare.pictures import check_size, even, numbered_at_rate, pictures_before, read_picture
 from jamflow_jax.errors import InputError
 from jamflow_jax.face import animate, crop, find
 from jamflow_jax.face.animate import KEYPOINTS, Face
@@ -22,6 +22,7 @@ from jamflow_jax.face.find import Track
 from jamflow_jax.face.networks import Networks, pad
 from jamflow_jax.face.smoothing import Smoother
 from jamflow_jax.motion.template import Template
+from jamflow_jax.timeline import MOTION_FPS
 from launch.outputs import provenance
 from launch.outputs.clip import Clip
 
@@ -58,6 +59,10 @@ class Source:
     place: find.Place
     notes: tuple[str, ...] = ()
 
+    def lead(self, fps: Fraction) -> int:
+        """Pictures of a video before its sound begins, and with it motion and speech; the first motion frame is held until then."""
+        return 0 if self.video is None else pictures_before(self.video, fps)
+
 
 @dataclasses.dataclass(frozen=True)
 class Drive:
@@ -82,6 +87,8 @@ def read_source(
     if path.suffix.lower() in video_reader.ENDINGS:
         video = video_reader.probe(path)
         place, notes = find.in_video(path, pictures_of(video), box, landmarks, detector)
+        if pictures_before(video, Fraction(MOTION_FPS)):
+            notes = [f"sound: begins {float(-video.first):.2f} s after the pictures; motion and speech begin with it", *notes]
         return Source(None, video, place, tuple(notes))
     picture, notes = read_picture(path)
     place, more = find.in_picture(path, picture, box, landmarks, detector)
@@ -90,7 +97,8 @@ def read_source(
 
 def pictures_of(video: video_reader.Video) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     """All frames of the file, with even sides. Raises Rejected as they come: damaged, too small for a face."""
-    for _, picture in video_reader.frames(video):
+    for frame in video_reader.shown(video, min(video.first, Fraction(0))):
+        picture = frame.picture
         check_size(video.path, picture.shape[1], picture.shape[0])
         yield even(picture)
 
@@ -119,6 +127,11 @@ class Talker:
         return portrait_frames(self.networks, self.source, drive_of(motion, neutral_first=True), self.look)
 
     @property
+    def lead(self) -> int:
+        """Pictures before the first frame of the motion."""
+        return self.source.lead(Fraction(MOTION_FPS))
+
+    @property
     def mark(self) -> str:
         """For the metadata of what is drawn."""
         return mark_of(self.source)
@@ -130,7 +143,9 @@ def mark_of(source: Source) -> str:
 
 
 def portrait_frames(networks: Networks, source: Source, drive: Drive, look: Look = Look()) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """The pictures, one for each frame of the motion (a video source may end earlier). Memory holds a batch.
+    """The pictures, `source.lead` before the motion begins and one for each of its frames (a video source may end earlier).
+
+    Memory holds a batch.
 
     Raises:
       InputError: the source's face has no volume, or what comes out is not finite: weights that are not LivePortrait's.
@@ -204,13 +219,17 @@ class _Batch(NamedTuple):
 
 
 def _batches(networks: Networks, source: Source, drive: Drive) -> Iterator[_Batch]:
-    """The frames with their own motion; as many as the motion has, of a still one all."""
-    count, place = len(drive.face.exp), source.place
-    frames = at_rate(source.video, drive.fps)
-    for start, held in _chunks(frames if drive.still else itertools.islice(frames, count), networks.batch):
-        rows = [0] * len(held) if drive.still else slice(start, start + len(held))
+    """The frames with their own motion; as many as the motion and what is before it have, of a still one all."""
+    place, lead = source.place, source.lead(drive.fps)
+    shown = numbered_at_rate(source.video, drive.fps, lead)
+    shown = shown if drive.still else itertools.islice(shown, lead + len(drive.face.exp))
+    for start, chunk in _chunks(shown, networks.batch):
+        numbers, held = map(list, zip(*chunk))
+        indices = np.arange(start - lead, start - lead + len(held))
+        rows = 0 * indices if drive.still else np.maximum(indices, 0)
         if isinstance(place, Track):
-            places = [place.at(start + i, drive.fps, source.video.fps) for i in range(len(held))]
+            seconds = [(int(index) + Fraction(1, 2)) / drive.fps - source.video.first for index in indices]
+            places = [place.at(*where) for where in zip(numbers, seconds)]
         else:
             places = [place if isinstance(place, Crop) else place(frame) for frame in held]
         cuts = [crop.cut(frame, where, networks.size) for frame, where in zip(held, places)]
@@ -266,10 +285,10 @@ def _mover(networks: Networks, look: Look, drive: Drive, video: bool) -> Callabl
     return move
 
 
-def _chunks(frames: Iterable[np.ndarray], size: int) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """(index of the first, up to `size` frames)."""
-    frames, start = iter(frames), 0
-    while held := list(itertools.islice(frames, size)):
+def _chunks(items: Iterable, size: int) -> Iterator[tuple[int, list]]:
+    """(index of the first, up to `size` items)."""
+    items, start = iter(items), 0
+    while held := list(itertools.islice(items, size)):
         yield start, held
         start += len(held)
 

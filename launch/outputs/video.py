@@ -2,6 +2,7 @@
 
 Frame i shows the motion frame i, so picture and sound start together at 0 s.
 """
+import itertools
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from launch.outputs.face import Painter, Sketch
 
 WIDTH, HEIGHT = 704, 368  # pixels, both multiples of 16: whole macroblocks
 BLOCK = 1024  # samples, as AAC has them
+BT709, TV_RANGE = 1, 1  # FFmpeg's numbers: of its primaries, curve and matrix; of luma from 16 to 235
 _OVERSAMPLE = 2  # drawn larger and scaled down: smooth edges
 _FACE_RIGHT = 292  # the face's column ends here
 _LEFT, _RIGHT = 312, 688  # the plots' columns; without a face they start at _ALONE
@@ -28,8 +30,9 @@ def write_mp4(
     path: str | Path, frames: Iterable[UInt8[np.ndarray, "H W 3"]],
     audio: Float[np.ndarray, "N"] | Iterable[Float[np.ndarray, "n"]] | None = None,
     fps: int | Fraction = MOTION_FPS, rate: int = SAMPLE_RATE, mark: str | None = provenance.GENERATED, crf: int = 23,
+    lead: int = 0,
 ) -> int:
-    """Writes RGB frames and mono sound as H.264 (yuv420p) and AAC, the index first so that browsers start at once.
+    """Writes RGB frames and mono sound as H.264 (yuv420p, BT.709) and AAC, the index first so that browsers start at once.
 
     Frames and sound (an array, or blocks of any size) are taken as they are needed, side by side: memory holds a few of each. The
     sound ends with the last picture, if not before.
@@ -37,6 +40,7 @@ def write_mp4(
     Args:
       mark: who made it, for the container's metadata (provenance.py); None leaves it unmarked.
       crf: the quality, of x264: less is better and larger.
+      lead: pictures before the sound begins.
 
     Returns:
       the number of frames.
@@ -49,15 +53,20 @@ def write_mp4(
             container.metadata["comment"] = mark
         video = container.add_stream("libx264", rate=fps, options={"crf": str(crf), "preset": "veryfast", "threads": "1"})
         video.pix_fmt = "yuv420p"
+        tags = video.codec_context
+        tags.colorspace = tags.color_primaries = tags.color_trc = BT709
+        tags.color_range = TV_RANGE
         sound = None
         if audio is not None:
             sound = container.add_stream("aac", rate=rate, layout="mono")
             sound.bit_rate = 96_000
-        blocks, heard = _aac_blocks(() if audio is None else audio), 0
+        silence = np.zeros(round(lead * rate / fps), np.float32)
+        blocks, heard = iter(()) if audio is None else _aac_blocks(silence, audio), 0
         for index, image in enumerate(frames):
             if index == 0:
                 video.height, video.width = image.shape[:2]
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
             frame.pts, frame.time_base = index, 1 / fps
             container.mux(video.encode(frame))
             while (heard + BLOCK) * fps <= (index + 1) * rate and (samples := next(blocks, None)) is not None:
@@ -70,10 +79,10 @@ def write_mp4(
     return index + 1
 
 
-def _aac_blocks(audio: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def _aac_blocks(silence: np.ndarray, audio: np.ndarray | Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Blocks of BLOCK samples; the last may be shorter."""
     held = np.zeros(0, np.float32)
-    for part in (audio,) if isinstance(audio, np.ndarray) else audio:
+    for part in itertools.chain((silence,), (audio,) if isinstance(audio, np.ndarray) else audio):
         held = np.concatenate([held, np.clip(np.asarray(part, np.float32), -1, 1)])
         whole = len(held) // BLOCK * BLOCK
         yield from held[:whole].reshape(-1, BLOCK)

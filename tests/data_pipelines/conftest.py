@@ -40,9 +40,13 @@ def mixed_set(tmp_path_factory):
 
 
 def write_video(
-    path, times, colours, sound=None, rate=16_000, sound_from=0.0, size=(96, 64), rotation=0, codec="mpeg4", frame_rate=25
+    path, times, colours, sound=None, rate=16_000, sound_from=0.0, size=(96, 64), rotation=0, codec="mpeg4", frame_rate=25,
+    last=None,
 ):
-    """A video whose frame at times[i] (s, whole milliseconds) has one colour, or (left, right) colours; with or without sound."""
+    """A video whose frame at times[i] (s, whole milliseconds) has one colour, or (left, right) colours; with or without sound.
+
+    `last`: seconds that the last frame states to be shown for.
+    """
     import av
 
     with av.open(str(path), "w") as file:
@@ -53,19 +57,24 @@ def write_video(
         if rotation:
             video.set_display_rotation(rotation)
         if sound is not None:
-            audio = file.add_stream("pcm_s16le", rate=rate)
+            audio = file.add_stream("aac" if path.suffix == ".mp4" else "pcm_s16le", rate=rate)
             audio.layout = "mono"
             frame = av.AudioFrame.from_ndarray((np.asarray(sound) * 32767).astype(np.int16)[None], "s16", "mono")
             frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), round(sound_from * rate)
             file.mux(audio.encode(frame))
+        packets = []
         for time, colour in zip(times, colours):
             left, right = colour if isinstance(colour[0], tuple) else (colour, colour)
             picture = np.empty((size[1], size[0], 3), np.uint8)
             picture[:, : size[0] // 2], picture[:, size[0] // 2 :] = left, right
             frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format="yuv420p")
             frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
-            file.mux(video.encode(frame))
-        file.mux(video.encode(None))
+            packets += video.encode(frame)
+        packets += video.encode(None)
+        if last is not None:
+            held = packets[-1] if path.suffix == ".mp4" else max(packets, key=lambda packet: packet.pts)  # MP4: in order of storing
+            held.duration = round(last / held.time_base)
+        file.mux(packets)
         if sound is not None:
             file.mux(audio.encode(None))
     return path

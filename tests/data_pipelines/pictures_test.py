@@ -9,7 +9,7 @@ from PIL import Image
 
 from data_pipelines.prepare import video_reader
 from data_pipelines.prepare.audio_stream import stream_audio
-from data_pipelines.prepare.pictures import at_rate, read_picture
+from data_pipelines.prepare.pictures import at_rate, numbered_at_rate, pictures_before, read_picture
 from data_pipelines.prepare.report import Rejected
 from jamflow_jax.errors import InputError
 from launch.outputs.video import write_mp4
@@ -94,12 +94,44 @@ def video(tmp_path):
     return tmp_path / "v.mp4"
 
 
-@pytest.mark.parametrize("fps, count", [(Fraction(10), 10), (Fraction(20), 19), (Fraction(5), 5), (Fraction(25), 23)])
+@pytest.mark.parametrize("fps, count", [(Fraction(10), 10), (Fraction(20), 20), (Fraction(5), 5), (Fraction(25), 25)])
 def test_frames_at_a_rate(video, fps, count):
     seen = [int(frame.mean()) for frame in at_rate(video_reader.probe(video), fps)]
-    assert abs(len(seen) - count) <= 1
-    expected = [20 * int((i + 0.5) / fps * 10) for i in range(len(seen))]
-    np.testing.assert_allclose(seen, np.minimum(expected, 180), atol=8)
+    np.testing.assert_allclose(seen, [20 * int((i + 0.5) / fps * 10) for i in range(count)], atol=8)
+
+
+@pytest.mark.parametrize("own, seconds, fps, count", [
+    (3, 2, 25, 50), (5, 2, 25, 50), (10, 2, 25, 50), (15, 2, 25, 50), (60, 2, 25, 50), (25, 3, 5, 15), (25, 1, 2, 2),
+])  # fmt: skip
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_pictures_last_as_long_as_the_video(tmp_path, make_video, grey, own, seconds, fps, count, ending):
+    times, codec = [i / own for i in range(own * seconds)], "libx264" if ending == "mp4" else "mpeg4"
+    shades = [i / len(times) for i in range(len(times))]
+    make_video(tmp_path / f"a.{ending}", times, map(grey, shades), codec=codec, frame_rate=own)
+    seen = [frame.mean() / 255 for frame in at_rate(video_reader.probe(tmp_path / f"a.{ending}"), Fraction(fps))]
+    assert len(seen) == count
+    np.testing.assert_allclose(seen, [shades[int((i + 0.5) / fps * own + 1e-9)] for i in range(count)], atol=0.02)
+
+
+def test_a_last_frame_that_is_held_is_shown_so_long(tmp_path, make_video, grey):
+    make_video(tmp_path / "a.mp4", [i / 25 for i in range(10)], [grey(i / 10) for i in range(10)], last=0.8)
+    seen = [frame.mean() / 255 for frame in at_rate(video_reader.probe(tmp_path / "a.mp4"), Fraction(25))]
+    np.testing.assert_allclose(seen, [i / 10 for i in range(9)] + [0.9] * 20, atol=0.02)
+
+
+def test_a_single_short_frame_is_shown_once(tmp_path, make_video, grey):
+    make_video(tmp_path / "a.mkv", [0.0], [grey(0.5)], frame_rate=60)
+    assert len(list(at_rate(video_reader.probe(tmp_path / "a.mkv"), Fraction(5)))) == 1
+
+
+def test_pictures_before_the_sound_are_counted_and_can_be_had(tmp_path, make_video, grey):
+    make_video(tmp_path / "a.mkv", [i / 25 for i in range(20)], [grey(i / 20) for i in range(20)], np.zeros(8_000), sound_from=0.24)
+    video = video_reader.probe(tmp_path / "a.mkv")
+    assert pictures_before(video, Fraction(25)) == 6 and pictures_before(video, Fraction(10)) == 2
+    numbers, pictures = zip(*numbered_at_rate(video, Fraction(25), before=6))
+    assert numbers == tuple(range(20))
+    np.testing.assert_allclose([picture.mean() / 255 for picture in pictures], [i / 20 for i in range(20)], atol=0.02)
+    assert [number for number, _ in numbered_at_rate(video, Fraction(25))] == list(range(6, 20))
 
 
 def test_sound_comes_in_blocks(video, tmp_path):

@@ -208,7 +208,7 @@ def bad_motion(folder: Folder, kind: str) -> str:
     ("gap", "missing frames", "frames 3 to 9: 7 in a row, at most 5 are filled (--max-gap)"),
     ("all missing", "missing frames", "missing in all 25 frames"),
     ("columns", "other motion space", "5 columns where motion space 'lips' has 2"),
-    ("key", "not motion", "say which with motion_key|no motion"),
+    ("key", "not motion", "motion_key|no motion"),
     ("objects", "not motion", "bad.npy: it holds Python objects, which are never loaded"),
     ("huge", "other motion space", "bad.npz: numbers up to 1e+200 are no motion"),
     ("fps", "not motion", "frame rate 0 is not"),

@@ -1,4 +1,6 @@
 """Frames and their times of small videos made here: frame rates, rotation, a sound that begins later, damage."""
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import soundfile
@@ -6,7 +8,7 @@ import soundfile
 from data_pipelines.prepare.audio_reader import read_audio
 from data_pipelines.prepare.report import Rejected
 from data_pipelines.prepare.segment import energies
-from data_pipelines.prepare.video_reader import frames, probe
+from data_pipelines.prepare.video_reader import frame_rate, frames, probe, shown
 
 
 def brightness(picture: np.ndarray) -> float:
@@ -31,6 +33,63 @@ def test_time_counts_from_the_first_sound(videos):
 def test_a_part_has_a_frame_on_either_side(videos):
     times = [float(time) for time, _ in frames(probe(videos / "plain.mkv"), 1.0, 1.2)]
     assert np.allclose(times, np.arange(24, 31) / 25, atol=1e-3)
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_the_last_frame_is_shown_for_its_duration(tmp_path, make_video, grey, ending, codec):
+    """mpeg4's last frame is the last that is stored; x264's is stored before the last but one, to which MP4 gives its duration."""
+    times = [i / 25 for i in range(20)]
+    make_video(tmp_path / f"a.{ending}", times, [grey(0.5)] * 20, codec=codec, last=1.5)
+    *_, last = shown(probe(tmp_path / f"a.{ending}"))  # and is not truncated
+    wanted = (0.72 if (codec, ending) == ("libx264", "mp4") else 0.76) + 1.5
+    assert last.number == 19 and float(last.time) == 0.76 and float(last.end) == pytest.approx(wanted, abs=2e-3)
+
+
+@pytest.mark.parametrize("times, end", [
+    ([0.0, 0.04, 0.08], 0.12),  # 1/1000 s each, by the header
+    ([0.0, 2.0, 4.0], 6.0),
+    ([0.0, 0.03, 0.08], 0.13),
+])  # fmt: skip
+def test_where_stated_durations_are_nonsense_the_last_frame_lasts_as_the_one_before(tmp_path, make_video, grey, times, end):
+    make_video(tmp_path / "a.mkv", times, [grey(0.5)] * 3, frame_rate=1000)
+    assert float([*shown(probe(tmp_path / "a.mkv"))][-1].end) == pytest.approx(end, abs=2e-3)
+
+
+@pytest.mark.parametrize("stated, real, rate", [
+    (1000, 25, 25), (1000, Fraction(30_000, 1001), Fraction(30_000, 1001)), (90, 12, 12), (25, Fraction(1, 5), Fraction(1, 5)),
+    (30, 25, 30), (Fraction(30_000, 1001), 24, Fraction(30_000, 1001)),
+])  # fmt: skip
+def test_a_stated_frame_rate_is_believed_if_the_times_are_near_it(tmp_path, make_video, grey, stated, real, rate):
+    times = [round(i / float(real), 3) for i in range(100)]
+    make_video(tmp_path / "a.mkv", times, [grey(0.5)] * 100, frame_rate=stated)
+    video = probe(tmp_path / "a.mkv")
+    assert float(video.fps) == pytest.approx(float(stated), abs=1e-3) and frame_rate(video) == rate
+
+
+def test_one_frame_has_no_rate(tmp_path, make_video, grey):
+    make_video(tmp_path / "a.mkv", [0.0], [grey(0.5)], frame_rate=1000)
+    assert frame_rate(probe(tmp_path / "a.mkv")) is None
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+@pytest.mark.parametrize("late", [0.2, 0.7])
+def test_a_sound_that_begins_later_does_not_make_pictures_truncated(tmp_path, make_video, grey, name, late):
+    times, codec = [i / 25 for i in range(50)], "libx264" if name == "a.mp4" else "mpeg4"
+    video = probe(make_video(tmp_path / name, times, [grey(0.5)] * 50, np.zeros(20_000), sound_from=late, codec=codec))
+    late = float(video.origin)  # AAC begins a block before it
+    every = list(shown(video, video.first))
+    assert len(every) == 50 and float(every[0].time) == float(video.first) == pytest.approx(-late, abs=2e-3)
+    assert float(video.end) == pytest.approx(2 - late, abs=2e-3) and [frame.number for frame in every] == list(range(50))
+    assert [float(time) for time, _ in frames(video)] == [float(frame.time) for frame in every if frame.end >= 0]
+
+
+@pytest.mark.parametrize("name, codec", [("a.mkv", "mpeg4"), ("a.mp4", "libx264")])
+def test_pictures_may_begin_after_the_sound(tmp_path, make_video, grey, name, codec):
+    times = [0.7 + i / 25 for i in range(50)]
+    video = probe(make_video(tmp_path / name, times, [grey(0.5)] * 50, np.zeros(40_000), codec=codec))
+    assert float(video.first) == pytest.approx(0.7, abs=2e-3) and float(video.end) == pytest.approx(2.7, abs=2e-3)
+    assert float([*shown(video)][-1].end) == pytest.approx(2.7, abs=2e-3)
 
 
 def test_rotated_videos_come_upright(tmp_path, make_video, grey):

@@ -69,16 +69,18 @@ def save(folder, points, **more):
     return folder / "t.npz"
 
 
-def test_a_track_keeps_to_the_videos_clock(tmp_path):
+def test_a_track_has_a_row_for_each_frame_or_a_clock_of_its_own(tmp_path):
     points = FACE + np.arange(30)[:, None, None] * (1, 0)
     track = find.read_track(save(tmp_path, points))
     first = track.places[0].centre[0]
-    moved = [track.at(i, Fraction(25), Fraction(30)).centre[0] - first for i in (0, 1, 2, 5, 24)]
-    np.testing.assert_allclose(moved, [0, 1, 2, 6, 29], atol=1e-6)  # the frame shown in the middle of each picture
-    np.testing.assert_allclose([track.at(i, Fraction(25), Fraction(25)).centre[0] - first for i in (0, 7)], [0, 7], atol=1e-6)
-    assert find.read_track(save(tmp_path, points, fps=50)).at(3, Fraction(25), Fraction(25)).centre[0] - first == pytest.approx(6)
-    with pytest.raises(InputError, match="30 frames, the video more"):
-        track.at(40, Fraction(25), Fraction(25))
+    moved = [track.at(i, Fraction(i, 7)).centre[0] - first for i in (0, 1, 29, 31)]
+    np.testing.assert_allclose(moved, [0, 1, 29, 29], atol=1e-6)
+    own = find.read_track(save(tmp_path, points, fps=50))
+    seconds = (Fraction(-1, 50), Fraction(1, 50), Fraction(7, 50), Fraction(59, 100))
+    np.testing.assert_allclose([own.at(3, s).centre[0] - first for s in seconds], [0, 1, 7, 29], atol=1e-6)
+    for which in (track, own):
+        with pytest.raises(InputError, match="30 frames, the video more"):
+            which.at(40, Fraction(8, 5))
 
 
 def test_a_track_with_gaps(tmp_path):

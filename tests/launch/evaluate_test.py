@@ -2,6 +2,7 @@
 import dataclasses
 import json
 import re
+import types
 
 import numpy as np
 import pytest
@@ -175,3 +176,18 @@ def test_a_vocabulary_or_space_that_does_not_fit(data, model, tmp_path, monkeypa
     monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: other)
     assert evaluate.main(command) == 1
     assert "no converter from motion space liveportrait to blendshapes" in capsys.readouterr().err
+
+
+def test_a_videos_pictures_before_its_sound_are_not_scored(monkeypatch):
+    class Talker(types.SimpleNamespace):
+        lead = 3
+
+        def __call__(self, clip):
+            return [np.full((8, 8, 3), i, np.uint8) for i in range(3 + len(clip.motion_MD))]
+
+    monkeypatch.setattr("launch.outputs.portrait.Talker", lambda *_: Talker())
+    monkeypatch.setattr("launch.outputs.portrait.read_source", lambda *_: None)
+    monkeypatch.setattr("launch.render.load_networks", lambda *_: None)
+    monkeypatch.setattr("jamflow_jax.evaluate.syncnet.SyncNet.load", lambda _: lambda shown, _: shown[:, 0, 0, 0].tolist())
+    lse = evaluate._lse(types.SimpleNamespace(syncnet="x.model", face="v.mp4", face_box=None, face_weights=None))
+    assert lse(np.zeros((5, 63)), np.zeros(100)) == [3, 4, 5, 6, 7]

@@ -132,6 +132,115 @@ def test_sound_ends_with_the_pictures_of_a_video(networks, tmp_path, capsys, mov
     assert shown == 0.4 and heard == pytest.approx(0.4, abs=0.001)
 
 
+def posed(frames: int) -> np.ndarray:
+    """Rows of LivePortrait's space with pose: only t_x moves, 0.02 a frame."""
+    rows = np.zeros((frames, 69), np.float32)
+    rows[:, 66], rows[:, 68] = 0.02 * np.arange(frames), 1
+    return rows
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_motion_files_pose_moves_the_head(networks, photo, tmp_path, named):
+    more = {"names": get("liveportrait", pose=True).dims} if named else {}
+    np.savez(tmp_path / "m.npz", motion=posed(10), fps=25, **more)
+    args = ["--source", str(photo), "--motion", str(tmp_path / "m.npz"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main(args) == 0
+    reds = [frame[60, 80, 0] for frame in decoded(tmp_path / "o.mp4")[0]]
+    np.testing.assert_allclose(reds, [51 + 5.1 * i for i in range(10)], atol=6)
+    np.savez(tmp_path / "m.npz", motion=posed(10)[:, :63], fps=25)
+    assert render.main(args) == 0
+    np.testing.assert_allclose([frame[60, 80, 0] for frame in decoded(tmp_path / "o.mp4")[0]], 51, atol=6)
+
+
+def test_what_was_changed_in_a_motion_is_said(networks, photo, tmp_path, capsys):
+    rows = np.zeros((10, 63), np.float32)
+    rows[3] = np.nan
+    np.savez(tmp_path / "m.npz", motion=rows, fps=50)
+    args = ["--source", str(photo), "--motion", str(tmp_path / "m.npz"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main(args) == 0
+    said = capsys.readouterr().err
+    for note in ("motion interpolated: 1 of 10 frames were missing", "motion resampled: 50 fps to 25 fps"):
+        assert f"note: {tmp_path / 'm.npz'}: {note}" in said
+    np.savez(tmp_path / "m.npz", one=rows, other=rows)
+    assert render.main(args) == 1
+    assert "arrays one, other: none is called motion" in capsys.readouterr().err
+
+
+def late_video(path, frames=20, late=6):
+    """25 frames a second, of which `late` are shown before the sound begins; each is brighter."""
+    with av.open(str(path), "w") as file:
+        video, sound = file.add_stream("libx264", rate=25, options={"crf": "5"}), file.add_stream("pcm_s16le", rate=24_000)
+        video.width, video.height, video.pix_fmt, sound.layout = 96, 96, "yuv420p", "mono"
+        for i in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.full((96, 96, 3), 10 * i, np.uint8), "rgb24")
+            frame.pts, frame.time_base = i, Fraction(1, 25)
+            file.mux(video.encode(frame))
+        block = av.AudioFrame.from_ndarray(np.zeros((1, 24_000), np.int16), "s16", "mono")
+        block.sample_rate, block.time_base, block.pts = 24_000, Fraction(1, 24_000), late * 960
+        file.mux([*video.encode(None), *sound.encode(block), *sound.encode(None)])
+    return path
+
+
+@pytest.mark.parametrize("late", [6, 15])
+def test_a_video_begins_with_its_first_picture_and_speech_with_its_sound(networks, tmp_path, capsys, monkeypatch, late):
+    late_video(tmp_path / "v.mkv", late=late)
+    click = np.zeros(24_000, np.float32)
+    click[2_400:2_600] = 0.9  # at 0.1 s
+    soundfile.write(tmp_path / "m.wav", click, 24_000)
+    args = ["--source", str(tmp_path / "v.mkv"), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    driven = []
+    selected = portrait._selected
+    monkeypatch.setattr(portrait, "_selected", lambda face, goal, region: driven.append(goal.exp) or selected(face, goal, region))
+    moved = template(20 - late)
+    moved.exp[:, 19, 1] = 0.1 * np.arange(20 - late)  # lips
+    write_template(tmp_path / "m.pkl", moved)
+    assert render.main([*args, "--audio", str(tmp_path / "m.wav"), "--no-smooth"]) == 0
+    frames, sound, _, _ = decoded(tmp_path / "o.mp4")
+    np.testing.assert_allclose([frame[2, 2, 0] for frame in frames], [10 * i for i in range(20)], atol=8)
+    assert np.argmax(np.abs(sound)) == pytest.approx(late * 960 + 2_500, abs=400)
+    lips = np.concatenate([np.asarray(exp) for exp in driven])[:20, 19, 1]
+    np.testing.assert_allclose(lips - lips[0], [0.1 * max(0, i - late) for i in range(20)], atol=1e-5)
+    said = capsys.readouterr().err
+    assert f"sound: begins {late / 25:.2f} s after the pictures" in said and "ends after" not in said
+
+
+def test_a_video_that_ends_early_is_said_by_the_motions_count(networks, tmp_path, capsys):
+    late_video(tmp_path / "v.mkv")
+    write_template(tmp_path / "m.pkl", template(17))
+    args = ["--source", str(tmp_path / "v.mkv"), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main(args) == 0
+    assert "ends after 14 of the motion's 17 frames" in capsys.readouterr().err
+
+
+def test_motion_of_a_video_begins_with_its_sound_and_says_so(networks, tmp_path, capsys):
+    late_video(tmp_path / "v.mkv")
+    assert motion.main([str(tmp_path / "v.mkv"), "--out", str(tmp_path / "m.pkl")]) == 0
+    made = read_template(tmp_path / "m.pkl")
+    np.testing.assert_allclose(made.t[:, 0], [10 * i / 255 for i in range(6, 20)], atol=0.03)
+    assert "motion: begins with the sound, 0.24 s (6 pictures) after the first picture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("own", [{}, {"fps": 25}])
+def test_a_track_counts_the_files_frames(networks, tmp_path, monkeypatch, own):
+    """Also of a video whose sound begins late, at another rate; a track with the video's rate for its own gives the same."""
+    late_video(tmp_path / "v.mkv")
+    write_template(tmp_path / "m.pkl", template(7, fps=12.5))
+    face = np.array([[-30, -30], [30, -30], [0, 0], [-20, 40], [20, 40]], float) / 2
+    np.savez(tmp_path / "t.npz", landmarks=face + 40 + np.arange(20)[:, None, None] * (1, 0), **own)
+    places, cut = [], portrait.crop.cut
+
+    def noted(frame, where, size):
+        places.append((frame[0, 0, 0], where))
+        return cut(frame, where, size)
+
+    monkeypatch.setattr(portrait.crop, "cut", noted)
+    args = ["--source", str(tmp_path / "v.mkv"), "--motion", str(tmp_path / "m.pkl"), "--landmarks", str(tmp_path / "t.npz")]
+    assert render.main([*args, "--out", str(tmp_path / "o.mp4"), *NO_STITCH]) == 0
+    rows = [round(where.centre[0] - 40) for _, where in places]
+    assert len(rows) == 10 and rows[1] > rows[0]
+    np.testing.assert_allclose([shade / 10 for shade, _ in places], rows, atol=0.9)
+
+
 def test_a_still_motion_is_taken_on_by_a_whole_video(networks, tmp_path):
     write_mp4(tmp_path / "v.mp4", (np.full((96, 96, 3), 20 * i, np.uint8) for i in range(10)), fps=25)
     write_template(tmp_path / "m.pkl", template(1))
@@ -152,6 +261,24 @@ def test_motion_from_video(networks, tmp_path):
     made = read_template(tmp_path / "m.pkl")
     assert made.n_frames == 10 and made.fps == 25 and made.kp is not None and made.c_lip is not None
     np.testing.assert_allclose(made.t[:, 0], [20 * i / 255 for i in range(10)], atol=0.03)
+
+
+@pytest.mark.parametrize("real, says, rows", [(25, 25, 20), (0.5, 25, 1000), (500, 25, 1)])
+def test_motion_takes_the_frame_rate_of_the_time_stamps_where_the_header_is_nonsense(networks, tmp_path, capsys, real, says, rows):
+    with av.open(str(tmp_path / "v.mkv"), "w") as file:
+        video = file.add_stream("mpeg4", rate=1000)
+        video.width, video.height, video.pix_fmt = 96, 96, "yuv420p"
+        for i in range(20):
+            frame = av.VideoFrame.from_ndarray(np.full((96, 96, 3), 10 * i, np.uint8), "rgb24")
+            frame.pts, frame.time_base = round(1000 * i / real), Fraction(1, 1000)
+            file.mux(video.encode(frame))
+        file.mux(video.encode(None))
+    assert motion.main([str(tmp_path / "v.mkv"), "--out", str(tmp_path / "m.pkl")]) == 0
+    made = read_template(tmp_path / "m.pkl")
+    assert made.fps == says and made.n_frames == rows
+    assert f"frames: {says} a second are taken, not 1000 as its header says (--fps chooses)" in capsys.readouterr().err
+    assert motion.main([str(tmp_path / "v.mkv"), "--out", str(tmp_path / "m.pkl"), "--fps", "10"]) == 0
+    assert read_template(tmp_path / "m.pkl").fps == 10 and "header" not in capsys.readouterr().err
 
 
 def points(faces):
@@ -256,6 +383,21 @@ def test_sample_says_that_a_videos_face_is_partly_generated(model, files, networ
     assert decoded(tmp_path / "o" / "sample_face.mp4")[3]["comment"] == provenance.COMPOSITE
     assert decoded(tmp_path / "o" / "sample.mp4")[3]["comment"] == provenance.GENERATED
     assert "the face's video ends after 1 of 41 frames" in capsys.readouterr().err
+
+
+def test_sample_lets_a_videos_sound_begin_late(model, files, networks, tmp_path, monkeypatch, capsys):
+    late_video(tmp_path / "v.mkv", late=6)
+    monkeypatch.setattr(liveportrait, "find", lambda *_: {})
+    monkeypatch.setattr(jamflow_jax.train.bundle, "load_model", lambda *_, **__: model)
+    monkeypatch.setattr(portrait.Talker, "__call__", lambda *_: [np.zeros((96, 96, 3), np.uint8)] * 8)
+    click = np.zeros(39_000, np.float32)
+    click[:200] = 0.9
+    soundfile.write(tmp_path / "click.wav", click, 24_000)
+    args = ["--steps", "1", "--model", "run", "--out", str(tmp_path / "o"), "--audio", str(tmp_path / "click.wav")]
+    assert sample.main([*args, "--files", "video", "--face", str(tmp_path / "v.mkv")]) == 0
+    sound = decoded(tmp_path / "o" / "sample_face.mp4")[1]
+    assert np.argmax(np.abs(sound)) == pytest.approx(6 * 960 + 100, abs=400)
+    assert "the face's video ends after 2 of 41 frames" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("more, says, code", [

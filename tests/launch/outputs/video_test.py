@@ -3,6 +3,7 @@ import av
 import numpy as np
 import pytest
 
+from data_pipelines.prepare import video_reader
 from launch.outputs.clip import Clip, Curve, spans
 from launch.outputs.face import Sketch, lips
 from launch.outputs.video import HEIGHT, WIDTH, mel_image, preview_frames, write_mp4
@@ -60,3 +61,29 @@ def test_lips_open_and_widen():
 def test_spans_of_a_mask():
     assert spans(np.array([1, 1, 0, 1], bool)) == [(0, 2), (3, 4)]
     assert spans(np.zeros(3, bool)) == []
+
+
+def test_colours_are_those_that_the_file_says(tmp_path):
+    """BT.709 in 16 .. 235, by its tags and by its numbers; read with them, as `render` reads a source, they come back."""
+    colours = np.array([(200, 30, 40), (20, 180, 60), (30, 60, 210), (255, 255, 255), (0, 0, 0), (230, 120, 20)], np.uint8)
+    picture = np.broadcast_to(np.repeat(colours, 32, 0), (32, 192, 3))
+    write_mp4(tmp_path / "a.mp4", [picture] * 3, crf=5)
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        frame = next(file.decode(video=0))
+        codec = file.streams.video[0].codec_context
+        for tagged in (frame, codec):
+            assert (tagged.colorspace, tagged.color_primaries, tagged.color_trc, tagged.color_range) == (1, 1, 1, 1)  # ISO 23001-8
+    luma = frame.to_ndarray()[16, 16::32].astype(float)
+    np.testing.assert_allclose(luma, 16 + 219 / 255 * (colours @ [0.2126, 0.7152, 0.0722]), atol=2)
+    _, back = next(video_reader.frames(video_reader.probe(tmp_path / "a.mp4")))
+    np.testing.assert_allclose(back[16, 16::32].astype(int), colours, atol=4)
+
+
+def test_sound_begins_after_the_pictures_that_lead(tmp_path):
+    tone = 0.5 * np.sin(np.arange(4_800)).astype(np.float32)
+    for audio in (tone, iter(np.split(tone, 3)), None):
+        write_mp4(tmp_path / "a.mp4", [np.zeros((32, 48, 3), np.uint8)] * 10, audio, lead=5)
+        with av.open(str(tmp_path / "a.mp4")) as file:
+            assert len(file.streams.audio) == (audio is not None)
+            heard = [part.to_ndarray()[0] for part in file.decode(audio=0)] if audio is not None else [np.zeros(0)]
+        assert audio is None or np.flatnonzero(np.abs(np.concatenate(heard)) > 0.2)[0] == pytest.approx(4_800, abs=50)
