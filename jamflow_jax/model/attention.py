@@ -41,29 +41,36 @@ def attend(
     """
     logits_BHTS = jnp.einsum("bthk,bshk->bhts", q_BTHK * q_BTHK.shape[-1] ** -0.5, k_BSHK, preferred_element_type=jnp.float32)
     mask_b1TS = None if mask_bTS is None else mask_bTS[:, None]
-    seen_BHTS = jax.lax.stop_gradient(logits_BHTS)
-    if mask_bTS is not None:
-        # a finite floor: with -inf a row without keys is 0/0, and its gradient poisons the batch
-        seen_BHTS = jnp.where(mask_b1TS, seen_BHTS, jnp.finfo(jnp.float32).min)
-    weight_BHTS = exponentials(logits_BHTS, seen_BHTS.max(-1, keepdims=True), mask_b1TS)
+    highest_BHT1 = seen(jax.lax.stop_gradient(logits_BHTS), mask_b1TS, LOWEST).max(-1, keepdims=True)
+    weight_BHTS = exponentials(logits_BHTS, highest_BHT1, mask_b1TS)
     total_BHT = weight_BHTS.sum(-1)
     total_BHT = jnp.where(total_BHT > 0, total_BHT, 1.0)
     o_BTHK = jnp.einsum("bhts,bshk->bthk", weight_BHTS.astype(v_BSHK.dtype), v_BSHK, preferred_element_type=jnp.float32)
     return (o_BTHK / total_BHT.swapaxes(1, 2)[..., None]).astype(v_BSHK.dtype)
 
 
+# Of a logit whose key is not seen. Finite: with -inf a row without keys is 0/0, and its gradient poisons the batch.
+LOWEST = float(np.finfo(np.float32).min)
+
+
+def seen(x: Array, mask: Array | None, otherwise: float) -> Array:
+    """`x`, or `otherwise` where the mask is off."""
+    return x if mask is None else jnp.where(mask, x, otherwise)
+
+
 @jax.custom_vjp
-def exponentials(x: Array, highest: Array, mask: Array | None) -> Array:
-    """e^(x - highest), 0 where the mask is off; `highest` is taken as a constant, which the quotient of a softmax allows.
+def exponentials(x: Array, highest: Array, mask: Array | None = None) -> Array:
+    """e^(x - highest), 0 where the mask is off or `x` is LOWEST.
+
+    `highest`, the largest that is seen, is taken as a constant, which the quotient of a softmax allows.
 
     The backward pass is given nothing but the result. Left to itself it would keep x, the mask and the exponentials once before and
     once after the mask as well: four arrays of all rows times all keys in every layer, which cost more time than they take to make.
     """
-    weights = jnp.exp(x - highest)
-    return weights if mask is None else jnp.where(mask, weights, 0.0)
+    return jnp.exp(seen(x, mask, LOWEST) - jnp.where(highest > LOWEST, highest, 0.0))
 
 
-def _exponentials_fwd(x, highest, mask):
+def _exponentials_fwd(x, highest, mask=None):
     weights = exponentials(x, highest, mask)
     return weights, weights
 

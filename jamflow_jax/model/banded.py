@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model import attention
-from jamflow_jax.model.attention import QKV, Window, exponentials, near, overlapping, valid_frames
+from jamflow_jax.model.attention import LOWEST, QKV, Window, exponentials, near, overlapping, seen, valid_frames
 from jamflow_jax.model.config import WindowConfig
 from jamflow_jax.timeline import CROP_MEL, MEL_TICKS, MOTION_TICKS, TICKS_PER_SECOND, motion_frames
 
@@ -159,7 +159,7 @@ def attend(blocks: Blocks, q_BTHK, ticks: int, parts: list[Keys]) -> Float[Array
     q = blocks.cut(q_BTHK * q_BTHK.shape[-1] ** -0.5, ticks)
     logits = [logits_of(q, part) for part in parts]
     highest = jax.lax.stop_gradient(jnp.stack([x.max(-1) for x in logits]).max(0))[..., None]
-    weights = [exponentials(x, highest, None if part.mask is None else part.mask[:, None]) for x, part in zip(logits, parts)]
+    weights = [exponentials(x, highest) for x in logits]
     total = sum(x.sum(-1) for x in weights)
     total = jnp.where(total > 0, total, 1.0)
     out = sum(weighted(x, part) for x, part in zip(weights, parts))
@@ -167,17 +167,9 @@ def attend(blocks: Blocks, q_BTHK, ticks: int, parts: list[Keys]) -> Float[Array
 
 
 def logits_of(q_BNQHK, part: Keys) -> Float[Array, "B H N Q S"]:
-    """Of scaled queries with keys, in float32; the lowest number where a key is not seen.
-
-    It is finite: with -inf a row without keys is 0/0, and its gradient poisons the batch.
-    """
+    """Of scaled queries with keys, in float32; LOWEST where a key is not seen."""
     x = jnp.einsum(f"bnqhk,b{_n(part)}shk->bhnqs", q_BNQHK, part.k, preferred_element_type=jnp.float32)
-    return seen(x, part, jnp.finfo(jnp.float32).min)
-
-
-def seen(x_BHNQS, part: Keys, otherwise: float = 0.0):
-    """`x`, or `otherwise` where the mask is off."""
-    return x_BHNQS if part.mask is None else jnp.where(part.mask[:, None], x_BHNQS, otherwise)
+    return seen(x, None if part.mask is None else part.mask[:, None], LOWEST)
 
 
 def weighted(weights_BHNQS, part: Keys) -> Float[Array, "B N Q H K"]:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model import banded
-from jamflow_jax.model.attention import QKV, Window
+from jamflow_jax.model.attention import QKV, Window, exponentials
 from jamflow_jax.model.banded import GRID, Blocks, Keys
 from jamflow_jax.model.config import WindowConfig
 from jamflow_jax.timeline import MEL_TICKS, MOTION_TICKS
@@ -106,7 +106,7 @@ def _band_logits(blocks, band, q, k):
 def _band_forward(blocks, q, band):
     x = _band_logits(blocks, band, q, band.k)
     highest = x.max(-1)
-    weights = banded.seen(jnp.exp(x - highest[..., None]), band)
+    weights = exponentials(x, highest[..., None])
     total = weights.sum(-1)
     total = jnp.where(total > 0, total, 1.0)
     o = banded.weighted(weights, band) / jnp.moveaxis(total, 1, 3)[..., None]
@@ -117,7 +117,7 @@ def _band_forward(blocks, q, band):
 def _band_backward(blocks, q, band, o, lse_BTH, do):
     x, pull = jax.vjp(partial(_band_logits, blocks, band), q, band.k)
     lse = jnp.moveaxis(blocks.cut(lse_BTH, MEL_TICKS), 3, 1)[..., None]
-    weights = banded.seen(jnp.exp(x - lse), band)
+    weights = jnp.exp(x - lse)
     pull_v = jax.vjp(lambda v: banded.weighted(weights, band._replace(v=v)), band.v)[1]
     do_cut = blocks.cut(do, MEL_TICKS)
     dweights = jax.vjp(lambda w: banded.weighted(w, band), weights)[1](do_cut.astype(jnp.float32))[0]
