@@ -96,7 +96,10 @@ def at_rate(video: video_reader.Video, fps: Fraction) -> Iterator[UInt8[np.ndarr
 def numbered_at_rate(
     video: video_reader.Video, fps: Fraction, before: int = 0
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 3"]]]:
-    """(number of the frame in the file, picture), from picture -`before` on, which belongs to a time before the sound."""
+    """(number of the frame in the file, picture), from picture -`before` on, which belongs to a time before the sound.
+
+    Raises Rejected: the sound begins after the last picture.
+    """
     index = -before
     half, frame, picture = Fraction(1, 2), None, None
     for frame in video_reader.shown(video, min(video.first, Fraction(0))):
@@ -104,10 +107,14 @@ def numbered_at_rate(
         while (index + half) / fps < frame.end:
             yield frame.number, picture
             index += 1
-    if index == -before and frame is not None:
-        yield frame.number, picture
+    if index > 0:
+        return
+    if before or frame.end <= 0:
+        said = f"its pictures end at {float(frame.end - video.first):.2f} s and its sound begins at {float(-video.first):.2f} s"
+        raise Rejected("no pictures", f"{video.path}: {said}; they have to overlap, or the file to have no sound")
+    yield frame.number, picture
 
 
 def pictures_before(video: video_reader.Video, fps: Fraction) -> int:
-    """How many pictures at a constant rate are shown before the sound begins."""
-    return max(0, -math.floor(video.first * fps + Fraction(1, 2)))
+    """How many pictures at a constant rate are shown before the sound begins: those whose middle is not before the first frame."""
+    return max(0, math.floor(Fraction(1, 2) - video.first * fps))

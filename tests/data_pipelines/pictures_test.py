@@ -134,6 +134,22 @@ def test_pictures_before_the_sound_are_counted_and_can_be_had(tmp_path, make_vid
     assert [number for number, _ in numbered_at_rate(video, Fraction(25))] == list(range(6, 20))
 
 
+@pytest.mark.parametrize("late", [0.02, 0.1, 0.3, 0.5])
+def test_the_first_picture_is_kept_where_the_sound_is_half_a_frame_late(tmp_path, make_video, grey, late):
+    times = [i / 25 for i in range(20)]
+    video = video_reader.probe(make_video(tmp_path / "a.mkv", times, [grey(0.5)] * 20, np.zeros(16_000), sound_from=late))
+    lead = pictures_before(video, Fraction(25))
+    assert lead == late * 25 + 0.5 and [number for number, _ in numbered_at_rate(video, Fraction(25), lead)] == list(range(20))
+
+
+def test_sound_after_the_last_picture_is_refused(tmp_path, make_video, grey):
+    times = [i / 25 for i in range(20)]
+    video = video_reader.probe(make_video(tmp_path / "a.mkv", times, [grey(0.5)] * 20, np.zeros(8_000), sound_from=2.0))
+    for before in (0, pictures_before(video, Fraction(25))):
+        with pytest.raises(Rejected, match="a.mkv: its pictures end at 0.80 s and its sound begins at 2.00 s"):
+            list(numbered_at_rate(video, Fraction(25), before))
+
+
 def test_sound_comes_in_blocks(video, tmp_path):
     blocks = list(stream_audio(video))
     assert abs(sum(map(len, blocks)) - 24_000) < 3_000 and len(blocks) > 5 and max(map(len, blocks)) <= 2048
