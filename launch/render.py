@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     check_file(out)
     drive, notes = read_drive(options.motion)
     detector = None if options.detector is None else load_detector(options.detector)
-    source = portrait.read_source(options.source, options.box, options.landmarks, detector)
+    source = portrait.read_source(options.source, options.box, options.landmarks, detector, drive.fps)
     audio = None if options.silent else options.audio or beside(options.motion)
     sound = None if audio is None else stream_audio(audio)
     use_compile_cache()

@@ -62,6 +62,15 @@ def probe(path: Path) -> Video:
         return Video(path, Fraction(rate) if rate else None, begin - origin, end, sound is not None, origin)
 
 
+def opens(path: Path) -> bool:
+    """Whether FFmpeg finds a video in a file, whatever its ending; stills (which have no duration, or its image2) and text are none."""
+    try:
+        with _open(Path(path)) as container:
+            return container.duration is not None and container.format.name not in ("image2", "tty")
+    except Rejected:
+        return False
+
+
 def frame_rate(video: Video) -> Fraction | None:
     """Frames a second: as stated, but where the time stamps say less than half or more than twice as many, so many.
 

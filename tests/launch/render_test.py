@@ -218,6 +218,15 @@ def test_a_video_begins_with_its_first_picture_and_speech_with_its_sound(network
     assert f"sound: begins {late / 25:.2f} s after the pictures" in said and "ends after" not in said
 
 
+@pytest.mark.parametrize("fps, said", [(5, 0), (10, 1)])
+def test_a_sound_that_begins_late_is_said_at_the_motions_rate(networks, tmp_path, capsys, fps, said):
+    late_video(tmp_path / "v.mkv", late=2)  # 0.08 s
+    write_template(tmp_path / "m.pkl", template(3, fps=fps))
+    args = ["--source", str(tmp_path / "v.mkv"), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main(args) == 0
+    assert capsys.readouterr().err.count("sound: begins 0.08 s after the pictures") == said
+
+
 def test_a_video_that_ends_early_is_said_by_the_motions_count(networks, tmp_path, capsys):
     late_video(tmp_path / "v.mkv")
     write_template(tmp_path / "m.pkl", template(17))
