@@ -93,7 +93,7 @@ def _check_scale(path: str, field: str, scale) -> None:
     from jamflow_jax.errors import InputError
 
     if scale.min() <= 0:
-        raise InputError(f"{path}: {field} falls to {scale.min():g}; the size of a head is above 0, 1 as it is")
+        raise InputError(f"{path}: {field} falls to {scale.min():g}; a head's size is above 0, mostly near 1")
 
 
 def beside(motion: str) -> str | None:

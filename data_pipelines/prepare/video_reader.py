@@ -6,7 +6,8 @@ exact fractions; without sound 0 is the first frame. Nothing is made of the fram
 variable the time stamps still say when a frame is shown. A frame is shown until the next one is. The last one: where all frames
 that an MP4 counts are there, until the end that it states; else for its own duration. Where a file gives none, FFmpeg makes it of
 the header's frame rate: if not one frame is followed by the next in less than twice that time, the rate is nonsense and the last
-frame is shown at least for as long as the one before it. Pictures that begin before the sound have times below 0. Frames come upright (rotation metadata applied), with square pixels, at most LONG_SIDE wide or high, as RGB.
+frame is shown at least for as long as the one before it. Pictures that begin before the sound have times below 0. Frames come
+upright (rotation metadata applied), with square pixels, at most LONG_SIDE wide or high, as RGB.
 Memory holds two frames, however long the file.
 """
 import dataclasses
@@ -63,7 +64,7 @@ def probe(path: Path) -> Video:
 
 
 def opens(path: Path) -> bool:
-    """Whether FFmpeg finds a video in a file, whatever its ending; stills (which have no duration, or its image2) and text are none."""
+    """Whether FFmpeg finds a video in a file, whatever its ending; stills (no duration, or its image2) and text (tty) are none."""
     try:
         with _open(Path(path)) as container:
             return container.duration is not None and container.format.name not in ("image2", "tty")

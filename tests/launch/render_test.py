@@ -239,12 +239,12 @@ def test_a_video_whose_sound_begins_after_its_pictures_is_an_error(networks, tmp
     late_video(tmp_path / "v.mkv", late=50)
     write_template(tmp_path / "m.pkl", template(5))
     soundfile.write(tmp_path / "m.wav", np.zeros(24_000), 24_000)
-    out = tmp_path / "o.mp4"
-    args = ["--source", str(tmp_path / "v.mkv"), "--motion", str(tmp_path / "m.pkl"), "--audio", str(tmp_path / "m.wav")]
-    for command in (lambda: render.main([*args, "--out", str(out), *NO_STITCH]), lambda: motion.main([args[1], "--out", str(out.with_suffix(".pkl"))])):
-        assert command() == 1
+    video, moved, sound = (str(tmp_path / name) for name in ("v.mkv", "m.pkl", "m.wav"))
+    args = ["--source", video, "--motion", moved, "--audio", sound, "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    for command, given in ((render, args), (motion, [video, "--out", str(tmp_path / "o.pkl")])):
+        assert command.main(given) == 1
         said = capsys.readouterr().err.splitlines()[-1]
-        assert said.startswith(f"error: {tmp_path / 'v.mkv'}: its pictures end at 0.80 s and its sound begins at 2.00 s")
+        assert said.startswith(f"error: {video}: its pictures end at 0.80 s and its sound begins at 2.00 s")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.pkl", "m.wav", "v.mkv"]
 
 
