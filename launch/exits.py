@@ -6,6 +6,7 @@ import argparse
 import errno
 import functools
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -25,6 +26,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, verb: str, description: str):
         shape = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=f"jamflow {verb}", description=description, formatter_class=shape, allow_abbrev=False)
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # lists too: `--box -10,20,200,220` has an argument, not an option
 
     def error(self, message: str):
         sys.exit(_say(f"{message} (see {self.prog} --help)", WRONG_USAGE))

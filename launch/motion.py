@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     from data_pipelines.prepare import video_reader
-    from data_pipelines.prepare.pictures import at_rate, pictures_before, read_picture
+    from data_pipelines.prepare.pictures import at_rate, is_video, pictures_before, read_picture
     from jamflow_jax.errors import ConfigError
     from jamflow_jax.face import find
     from jamflow_jax.face.crop import DRIVING
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"--out {out}: a template is a .pkl")
     check_file(out)
     where = options.box, options.landmarks, None if options.detector is None else find.load_detector(options.detector)
-    if path.suffix.lower() in video_reader.ENDINGS:
+    if is_video(path):
         video = video_reader.probe(path)
         place, notes = find.in_video(path, pictures_of(video), *where, DRIVING, turn=False)
         own = video_reader.frame_rate(video)

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
     check_file(out)
     drive, notes = read_drive(options.motion)
     detector = None if options.detector is None else load_detector(options.detector)
-    source = portrait.read_source(options.source, options.box, options.landmarks, detector)
+    source = portrait.read_source(options.source, options.box, options.landmarks, detector, drive.fps)
     audio = None if options.silent else options.audio or beside(options.motion)
     sound = None if audio is None else stream_audio(audio)
     use_compile_cache()
@@ -77,12 +77,23 @@ def read_drive(path: str):
     from launch.outputs.portrait import drive_of
 
     if Path(path).suffix.lower() == ".pkl":
-        return drive_of(read_template(path), neutral_first=False), []
+        template = read_template(path)
+        _check_scale(path, "scale", template.scale)
+        return drive_of(template, neutral_first=False), []
     raw, posed = load(Path(path)), get("liveportrait", pose=True)
     turns = set(POSE_DIMS) & set(raw.names or ()) or (not raw.names and raw.values.shape[1:] == (posed.dim,))
     space = posed if turns else get("liveportrait")
     motion_MD, notes = read_motion(Path(path), space, longer_gaps="; fill them in the file")
+    if turns:
+        _check_scale(path, "pose.scale", motion_MD[:, space.columns(["pose.scale"])])
     return drive_of(Template.from_motion(motion_MD, space), neutral_first=True), notes
+
+
+def _check_scale(path: str, field: str, scale) -> None:
+    from jamflow_jax.errors import InputError
+
+    if scale.min() <= 0:
+        raise InputError(f"{path}: {field} falls to {scale.min():g}; a head's size is above 0, mostly near 1")
 
 
 def beside(motion: str) -> str | None:

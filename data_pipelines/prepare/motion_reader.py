@@ -191,7 +191,8 @@ def _timing(times_N: np.ndarray, base: Fraction) -> str | None:
         return "frames at given times"
     rate = (len(steps)) / (float(times_N[-1] - times_N[0]) * float(base))
     on_the_clock = abs(rate - MOTION_FPS) < 1e-6 and abs(float(times_N[0]) * float(base) * MOTION_FPS % 1) < 1e-6
-    return None if on_the_clock else f"{rate:.4g} fps"
+    said = f"{rate:.4g}"
+    return None if on_the_clock else "frames at given times" if said == str(MOTION_FPS) else f"{said} fps"
 
 
 def _npy(path: Path, key: str | None) -> RawMotion:

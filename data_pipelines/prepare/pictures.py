@@ -14,6 +14,22 @@ LONG_SIDE = 1280  # pixels, as LivePortrait limits its sources
 SMALLEST = 64  # pixels of the shorter side; M sees 256
 
 
+def is_video(path: str | Path) -> bool:
+    """Whether a file is a video: one by its ending, or one that FFmpeg opens and that is no picture by ending or content."""
+    from PIL import Image
+
+    path = Path(path)
+    if path.suffix.lower() in video_reader.ENDINGS:
+        return True
+    if path.suffix.lower() in Image.registered_extensions() or not path.is_file():
+        return False
+    try:
+        with Image.open(path):
+            return False
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return video_reader.opens(path)
+
+
 def read_picture(path: str | Path) -> tuple[UInt8[np.ndarray, "H W 3"], list[str]]:
     """The picture and notes on what was changed.
 
@@ -45,6 +61,8 @@ def read_picture(path: str | Path) -> tuple[UInt8[np.ndarray, "H W 3"], list[str
         notes.append("colours: 16 bits to 8")
     if image.mode != "RGB":
         notes.append(f"colours: {image.mode} to RGB")
+        if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
+            raise Rejected("not a picture", f"{path}: some of its values are not finite numbers (NaN or infinite)")
         image = _rgb(image)
     wide, high = image.size
     check_size(path, wide, high)
@@ -54,7 +72,7 @@ def read_picture(path: str | Path) -> tuple[UInt8[np.ndarray, "H W 3"], list[str
             raise Rejected("too small", f"{path}: {said}")
         scale = LONG_SIDE / max(wide, high)
         image = image.resize((max(2, round(wide * scale)), max(2, round(high * scale))), Image.Resampling.LANCZOS, reducing_gap=3.0)
-        notes.append(f"size: {wide} x {high} to {image.width} x {image.height}")
+        notes.append(f"size: {wide} x {high} to {image.width - image.width % 2} x {image.height - image.height % 2}")
     return even(np.asarray(image)), notes
 
 
@@ -96,7 +114,10 @@ def at_rate(video: video_reader.Video, fps: Fraction) -> Iterator[UInt8[np.ndarr
 def numbered_at_rate(
     video: video_reader.Video, fps: Fraction, before: int = 0
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 3"]]]:
-    """(number of the frame in the file, picture), from picture -`before` on, which belongs to a time before the sound."""
+    """(number of the frame in the file, picture), from picture -`before` on, which belongs to a time before the sound.
+
+    Raises Rejected: the sound begins after the last picture.
+    """
     index = -before
     half, frame, picture = Fraction(1, 2), None, None
     for frame in video_reader.shown(video, min(video.first, Fraction(0))):
@@ -104,10 +125,14 @@ def numbered_at_rate(
         while (index + half) / fps < frame.end:
             yield frame.number, picture
             index += 1
-    if index == -before and frame is not None:
-        yield frame.number, picture
+    if index > 0:
+        return
+    if before or frame.end <= 0:
+        said = f"its pictures end at {float(frame.end - video.first):.2f} s and its sound begins at {float(-video.first):.2f} s"
+        raise Rejected("no pictures", f"{video.path}: {said}; they have to overlap, or the file to have no sound")
+    yield frame.number, picture
 
 
 def pictures_before(video: video_reader.Video, fps: Fraction) -> int:
-    """How many pictures at a constant rate are shown before the sound begins."""
-    return max(0, -math.floor(video.first * fps + Fraction(1, 2)))
+    """How many pictures at a constant rate are shown before the sound begins: those whose middle is not before the first frame."""
+    return max(0, math.floor(Fraction(1, 2) - video.first * fps))

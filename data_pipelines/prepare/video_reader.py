@@ -4,9 +4,10 @@
 
 exact fractions; without sound 0 is the first frame. Nothing is made of the frame rate in the header: where it is missing, wrong or
 variable the time stamps still say when a frame is shown. A frame is shown until the next one is. The last one: where all frames
-that an MP4 counts are there, until the end that it states; else for its own duration, but where that of the frame before it is
-wrong (FFmpeg makes them of the header's frame rate) at least for as long as that one. Pictures that begin before the sound have
-times below 0. Frames come upright (rotation metadata applied), with square pixels, at most LONG_SIDE wide or high, as RGB.
+that an MP4 counts are there, until the end that it states; else for its own duration. Where a file gives none, FFmpeg makes it of
+the header's frame rate: if not one frame is followed by the next in less than twice that time, the rate is nonsense and the last
+frame is shown at least for as long as the one before it. Pictures that begin before the sound have times below 0. Frames come
+upright (rotation metadata applied), with square pixels, at most LONG_SIDE wide or high, as RGB.
 Memory holds two frames, however long the file.
 """
 import dataclasses
@@ -62,6 +63,15 @@ def probe(path: Path) -> Video:
         return Video(path, Fraction(rate) if rate else None, begin - origin, end, sound is not None, origin)
 
 
+def opens(path: Path) -> bool:
+    """Whether FFmpeg finds a video in a file, whatever its ending; stills (no duration, or its image2) and text (tty) are none."""
+    try:
+        with _open(Path(path)) as container:
+            return container.duration is not None and container.format.name not in ("image2", "tty")
+    except Rejected:
+        return False
+
+
 def frame_rate(video: Video) -> Fraction | None:
     """Frames a second: as stated, but where the time stamps say less than half or more than twice as many, so many.
 
@@ -101,7 +111,8 @@ def frames(video: Video, start: float = 0.0, end: float | None = None) -> Iterat
 def shown(video: Video, start: float | Fraction = 0.0, end: float | None = None) -> Iterator[Shown]:
     """The same with the frames' numbers and ends; `start` may lie before the sound, at `video.first`."""
     low, high = Fraction(start), None if end is None else Fraction(end)
-    last = before = None  # (number, time, frame) of the last one read, whose end is the next one's time; (time, stated duration)
+    last = None  # (number, time, frame) of the last one read, whose end is the next one's time
+    gap, believed = Fraction(0), False  # how long the one before it was shown; whether a stated duration came near its gap
     with _open(video.path) as container:
         stream = container.streams.video[0]
         aspect = float(stream.sample_aspect_ratio or 1) or 1.0
@@ -116,7 +127,8 @@ def shown(video: Video, start: float | Fraction = 0.0, end: float | None = None)
                     continue  # shown never or twice
                 if time >= low:
                     yield Shown(last[0], last[1], time, _picture(last[2], aspect))
-                before = last[1], _duration(last[2], stream)
+                gap = time - last[1]
+                believed = believed or gap < 2 * _duration(last[2], stream)
             last = number, time, frame
             if high is not None and time >= high:
                 break
@@ -127,7 +139,7 @@ def shown(video: Video, start: float | Fraction = 0.0, end: float | None = None)
         if whole and video.end is not None and video.end > last[1]:
             until = video.end
         else:
-            until = last[1] + _lasts(last[1], _duration(last[2], stream), before, video)
+            until = last[1] + _lasts(last[1], _duration(last[2], stream), gap, believed, video)
     yield Shown(last[0], last[1], until, _picture(last[2], aspect))
     if high is not None and last[1] >= high:
         return
@@ -161,12 +173,15 @@ def _duration(frame, stream) -> Fraction:
     return (frame.duration or 0) * Fraction(frame.time_base or stream.time_base)
 
 
-def _lasts(time: Fraction, stated: Fraction, before: tuple[Fraction, Fraction] | None, video: Video) -> Fraction:
-    """How long the last frame is shown, from its own stated duration and (time, stated duration) of the one before."""
-    if before is None:
-        return stated or (1 / video.fps if video.fps else Fraction(0))
-    gap, said = time - before[0], before[1]
-    return stated if stated and gap < 2 * said and said < 2 * gap else max(stated, gap)
+def _lasts(time: Fraction, stated: Fraction, gap: Fraction, believed: bool, video: Video) -> Fraction:
+    """How long the last frame is shown; `gap`: how long the one before it was, 0: there is none."""
+    if stated and (believed or not gap):
+        return stated
+    if not gap:
+        return 1 / video.fps if video.fps else Fraction(0)
+    if stated or video.end is None or video.end <= time:
+        return max(stated, gap)
+    return min(gap, video.end - time)
 
 
 def _stated_end(container, stream, begin: Fraction) -> Fraction | None:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from data_pipelines.prepare import video_reader
-from data_pipelines.prepare.pictures import check_size, even, numbered_at_rate, pictures_before, read_picture
+from data_pipelines.prepare.pictures import check_size, even, is_video, numbered_at_rate, pictures_before, read_picture
 from jamflow_jax.errors import InputError
 from jamflow_jax.face import animate, crop, find
 from jamflow_jax.face.animate import KEYPOINTS, Face
@@ -76,18 +76,20 @@ class Drive:
 
 def read_source(
     path: str | Path, box: Sequence[float] | None = None, landmarks: str | Path | None = None,
-    detector: crop.Detector | None = None,
+    detector: crop.Detector | None = None, fps: Fraction = Fraction(MOTION_FPS),
 ) -> Source:
     """Opens a picture or video and finds the face: by box, landmark track, detector, or else the middle of the picture.
+
+    `fps`: of the motion, for the note on a sound that begins a picture or more after a video.
 
     Raises:
       InputError: neither picture nor video; no face where the detector looks.
     """
     path = Path(path)
-    if path.suffix.lower() in video_reader.ENDINGS:
+    if is_video(path):
         video = video_reader.probe(path)
         place, notes = find.in_video(path, pictures_of(video), box, landmarks, detector)
-        if pictures_before(video, Fraction(MOTION_FPS)):
+        if pictures_before(video, fps):
             notes = [f"sound: begins {float(-video.first):.2f} s after the pictures; motion and speech begin with it", *notes]
         return Source(None, video, place, tuple(notes))
     picture, notes = read_picture(path)

@@ -41,15 +41,15 @@ def mixed_set(tmp_path_factory):
 
 def write_video(
     path, times, colours, sound=None, rate=16_000, sound_from=0.0, size=(96, 64), rotation=0, codec="mpeg4", frame_rate=25,
-    last=None,
+    last=None, muxer=None,
 ):
     """A video whose frame at times[i] (s, whole milliseconds) has one colour, or (left, right) colours; with or without sound.
 
-    `last`: seconds that the last frame states to be shown for.
+    `last`: seconds that the last frame states to be shown for. `muxer`: options of the container.
     """
     import av
 
-    with av.open(str(path), "w") as file:
+    with av.open(str(path), "w", options=muxer or {}) as file:
         video = file.add_stream(codec, rate=frame_rate)
         video.width, video.height, video.pix_fmt = *size, "yuv420p"
         video.codec_context.time_base = video.time_base = Fraction(1, 1000)

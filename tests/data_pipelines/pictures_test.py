@@ -9,7 +9,7 @@ from PIL import Image
 
 from data_pipelines.prepare import video_reader
 from data_pipelines.prepare.audio_stream import stream_audio
-from data_pipelines.prepare.pictures import at_rate, numbered_at_rate, pictures_before, read_picture
+from data_pipelines.prepare.pictures import at_rate, is_video, numbered_at_rate, pictures_before, read_picture
 from data_pipelines.prepare.report import Rejected
 from jamflow_jax.errors import InputError
 from launch.outputs.video import write_mp4
@@ -72,6 +72,37 @@ def test_sixteen_bits_of_three_colours_are_said(tmp_path, picture):
     assert notes == ["colours: 16 bits to 8"]
 
 
+def test_values_that_are_no_numbers_are_refused(tmp_path):
+    values = np.full((80, 100), 0.5, np.float32)
+    values[3, 4] = np.nan
+    with pytest.raises(Rejected, match="a.tif: some of its values are not finite"):
+        read_picture(save(tmp_path / "a.tif", values))
+
+
+def test_the_size_that_is_used_is_said(tmp_path):
+    got, notes = read_picture(save(tmp_path / "a.png", np.zeros((1000, 1501, 3), np.uint8)))
+    assert got.shape == (852, 1280, 3) and notes == ["size: 1501 x 1000 to 1280 x 852"]
+
+
+@pytest.mark.parametrize("name", ["a.m2ts", "a.vob", "a.mxf", "a", "a.mp4"])
+def test_a_video_is_one_whatever_its_ending(tmp_path, make_video, grey, name):
+    times = [i / 25 for i in range(50)]
+    make_video(tmp_path / "a.ts", times, [grey(time / 2) for time in times]).rename(tmp_path / name)
+    assert is_video(tmp_path / name)
+
+
+def test_what_is_no_video(tmp_path, picture, video):
+    assert not is_video(save(tmp_path / "a.png", picture)) and not is_video(tmp_path / "none.m2ts") and not is_video(tmp_path)
+    save(tmp_path / "b.png", picture).rename(tmp_path / "b.m2ts")
+    save(tmp_path / "a.bmp", picture).rename(tmp_path / "c")
+    still = save(tmp_path / "a.avif", picture).read_bytes()  # FFmpeg opens it as an MP4
+    (tmp_path / "d.heic").write_bytes(still[:8] + b"heic" + b"\0\0\0\0heicmif1" + still[24:])
+    (tmp_path / "e.txt").write_text("no picture\n" * 100)
+    (tmp_path / "f.png").write_bytes(b"damaged")
+    for name in ("b.m2ts", "c", "d.heic", "e.txt", "f.png"):
+        assert not is_video(tmp_path / name)
+
+
 def test_what_is_no_picture(tmp_path, picture):
     with pytest.raises(Rejected, match="a folder, no file"):
         read_picture(tmp_path)
@@ -132,6 +163,22 @@ def test_pictures_before_the_sound_are_counted_and_can_be_had(tmp_path, make_vid
     assert numbers == tuple(range(20))
     np.testing.assert_allclose([picture.mean() / 255 for picture in pictures], [i / 20 for i in range(20)], atol=0.02)
     assert [number for number, _ in numbered_at_rate(video, Fraction(25))] == list(range(6, 20))
+
+
+@pytest.mark.parametrize("late", [0.02, 0.1, 0.3, 0.5])
+def test_the_first_picture_is_kept_where_the_sound_is_half_a_frame_late(tmp_path, make_video, grey, late):
+    times = [i / 25 for i in range(20)]
+    video = video_reader.probe(make_video(tmp_path / "a.mkv", times, [grey(0.5)] * 20, np.zeros(16_000), sound_from=late))
+    lead = pictures_before(video, Fraction(25))
+    assert lead == late * 25 + 0.5 and [number for number, _ in numbered_at_rate(video, Fraction(25), lead)] == list(range(20))
+
+
+def test_sound_after_the_last_picture_is_refused(tmp_path, make_video, grey):
+    times = [i / 25 for i in range(20)]
+    video = video_reader.probe(make_video(tmp_path / "a.mkv", times, [grey(0.5)] * 20, np.zeros(8_000), sound_from=2.0))
+    for before in (0, pictures_before(video, Fraction(25))):
+        with pytest.raises(Rejected, match="a.mkv: its pictures end at 0.80 s and its sound begins at 2.00 s"):
+            list(numbered_at_rate(video, Fraction(25), before))
 
 
 def test_sound_comes_in_blocks(video, tmp_path):

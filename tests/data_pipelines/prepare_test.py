@@ -14,6 +14,7 @@ from data_pipelines.index import Index
 from data_pipelines.prepare import report as report_module
 from data_pipelines.prepare.build import Example, build
 from data_pipelines.prepare.clip_reader import Reading
+from data_pipelines.prepare.motion_reader import read_motion
 from data_pipelines.prepare.run import prepare
 from jamflow_jax.errors import InputError
 from jamflow_jax.motion import space
@@ -342,6 +343,13 @@ def test_parts_of_long_files(folder):
     data = DataSet(folder.path / "set")
     assert np.allclose(data.record(0).motion[:20, 0], 24 + np.arange(20) * 1.2, atol=1e-5)
     assert abs(data.audio(0)[0] - 0.2) < 1e-3 and len(data.audio(0)) == 19_200
+
+
+@pytest.mark.parametrize("fps, first, said", [(25, 0.013, "frames at given times"), (30, 0.0, "30 fps"), (25, 0.04, None)])
+def test_times_beside_the_clock_are_said(folder, fps, first, said):
+    path = folder.path / folder.lips("a.npz", motion=np.zeros((30, 2)), times=first + np.arange(30) / fps)
+    _, notes = read_motion(path, space.get("lips"))
+    assert notes == ([] if said is None else [f"motion resampled: {said} to 25 fps"])
 
 
 def test_other_spaces_are_converted_or_rejected(folder):

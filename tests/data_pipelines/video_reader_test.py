@@ -56,6 +56,18 @@ def test_where_stated_durations_are_nonsense_the_last_frame_lasts_as_the_one_bef
     assert float([*shown(probe(tmp_path / "a.mkv"))][-1].end) == pytest.approx(end, abs=2e-3)
 
 
+@pytest.mark.parametrize("name, muxer", [
+    ("a.mkv", {}), ("a.ts", {}), ("a.avi", {}), ("a.mp4", {"movflags": "frag_keyframe+empty_moov"}),
+])  # fmt: skip
+@pytest.mark.parametrize("hold", [0.08, 0.12, 2.24])
+def test_a_frame_that_is_held_does_not_hold_the_last_one(tmp_path, make_video, grey, name, muxer, hold):
+    times = [i / 25 for i in range(20)]
+    make_video(tmp_path / name, [*times, times[-1] + hold], [grey(0.5)] * 21, muxer=muxer)
+    *_, last = shown(probe(tmp_path / name))
+    assert float(last.end - last.time) == pytest.approx(0.04, abs=2e-3)
+    assert float(last.time) == pytest.approx(times[-1] + hold, abs=2e-3)
+
+
 @pytest.mark.parametrize("stated, real, rate", [
     (1000, 25, 25), (1000, Fraction(30_000, 1001), Fraction(30_000, 1001)), (90, 12, 12), (25, Fraction(1, 5), Fraction(1, 5)),
     (30, 25, 30), (Fraction(30_000, 1001), 24, Fraction(30_000, 1001)),

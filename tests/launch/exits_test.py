@@ -40,6 +40,13 @@ def test_a_clean_end_passes_through():
     assert one_line_errors(lambda argv: 3)([]) == 3
 
 
+@pytest.mark.parametrize("text", ["-10,20,200,220", "-.5,-1,3,4", "-1e1,0,9,9", "-3"])
+def test_negative_numbers_are_arguments(text):
+    parser = Parser("verb", "What it does.")
+    parser.add_argument_group("where").add_argument("--box")
+    assert parser.parse_args(["--box", text]).box == text
+
+
 def test_a_wrong_option_is_one_line_and_says_where_help_is(capsys):
     parser = Parser("verb", "What it does.")
     parser.add_argument("--count", type=int)

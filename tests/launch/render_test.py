@@ -152,6 +152,20 @@ def test_a_motion_files_pose_moves_the_head(networks, photo, tmp_path, named):
     np.testing.assert_allclose([frame[60, 80, 0] for frame in decoded(tmp_path / "o.mp4")[0]], 51, atol=6)
 
 
+@pytest.mark.parametrize("size", [0, -1])
+@pytest.mark.parametrize("name, field", [("m.npy", "pose.scale"), ("m.pkl", "scale")])
+def test_a_head_without_size_is_the_motions_fault(networks, photo, tmp_path, capsys, size, name, field):
+    rows = posed(10)
+    rows[4, 68] = size
+    np.save(tmp_path / "m.npy", rows)
+    made = template(10)
+    made.scale[4] = size
+    write_template(tmp_path / "m.pkl", made)
+    args = ["--source", str(photo), "--motion", str(tmp_path / name), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main(args) == 1 and not (tmp_path / "o.mp4").exists()
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / name}: {field} falls to {size}; ")
+
+
 def test_what_was_changed_in_a_motion_is_said(networks, photo, tmp_path, capsys):
     rows = np.zeros((10, 63), np.float32)
     rows[3] = np.nan
@@ -204,12 +218,34 @@ def test_a_video_begins_with_its_first_picture_and_speech_with_its_sound(network
     assert f"sound: begins {late / 25:.2f} s after the pictures" in said and "ends after" not in said
 
 
+@pytest.mark.parametrize("fps, said", [(5, 0), (10, 1)])
+def test_a_sound_that_begins_late_is_said_at_the_motions_rate(networks, tmp_path, capsys, fps, said):
+    late_video(tmp_path / "v.mkv", late=2)  # 0.08 s
+    write_template(tmp_path / "m.pkl", template(3, fps=fps))
+    args = ["--source", str(tmp_path / "v.mkv"), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    assert render.main(args) == 0
+    assert capsys.readouterr().err.count("sound: begins 0.08 s after the pictures") == said
+
+
 def test_a_video_that_ends_early_is_said_by_the_motions_count(networks, tmp_path, capsys):
     late_video(tmp_path / "v.mkv")
     write_template(tmp_path / "m.pkl", template(17))
     args = ["--source", str(tmp_path / "v.mkv"), "--motion", str(tmp_path / "m.pkl"), "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
     assert render.main(args) == 0
     assert "ends after 14 of the motion's 17 frames" in capsys.readouterr().err
+
+
+def test_a_video_whose_sound_begins_after_its_pictures_is_an_error(networks, tmp_path, capsys):
+    late_video(tmp_path / "v.mkv", late=50)
+    write_template(tmp_path / "m.pkl", template(5))
+    soundfile.write(tmp_path / "m.wav", np.zeros(24_000), 24_000)
+    video, moved, sound = (str(tmp_path / name) for name in ("v.mkv", "m.pkl", "m.wav"))
+    args = ["--source", video, "--motion", moved, "--audio", sound, "--out", str(tmp_path / "o.mp4"), *NO_STITCH]
+    for command, given in ((render, args), (motion, [video, "--out", str(tmp_path / "o.pkl")])):
+        assert command.main(given) == 1
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith(f"error: {video}: its pictures end at 0.80 s and its sound begins at 2.00 s")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.pkl", "m.wav", "v.mkv"]
 
 
 def test_motion_of_a_video_begins_with_its_sound_and_says_so(networks, tmp_path, capsys):
