@@ -1,10 +1,10 @@
-"""Convolutions of our own against the primitive, values and gradients; normalisation against NumPy; dropout per example."""
+"""Convolutions and products of our own against the primitives: values and gradients; normalisation; dropout per example."""
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jamflow_jax.model.layers import depthwise_conv, dropout, grouped_conv, layer_norm
+from jamflow_jax.model.layers import depthwise_conv, dropout, grouped_conv, layer_norm, product
 
 
 def primitive(x_BTD, kernel, groups):
@@ -55,3 +55,17 @@ def test_dropout_keeps_the_mean_and_draws_per_example():
     neighbours = np.asarray(out).reshape(-1, 2).T  # of one draw
     assert abs(np.corrcoef(neighbours)[0, 1]) < 0.03
     assert dropout(x, None, 0.25) is x and dropout(x, keys, 0.0) is x
+
+
+def test_a_policy_that_keeps_products_keeps_this_one(capsys):
+    """Of a rule for gradients jax.checkpoint's policies see the forward part alone: it has to hold a product they know."""
+    policy = jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims
+    kept = jax.checkpoint(lambda x, kernel: jnp.sin(product(x, kernel)).sum(), policy=policy)
+    jax.ad_checkpoint.print_saved_residuals(kept, jnp.ones((2, 3, 4)), jnp.ones((4, 5)))
+    assert "f32[2,3,5]" in capsys.readouterr().out
+
+
+def test_the_gradients_of_a_product_are_those_of_jax():
+    x, kernel, dy = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(2, 3, 4), (4, 5), (2, 3, 5)]))
+    for ours, theirs in zip(jax.vjp(product, x, kernel)[1](dy), jax.vjp(jnp.matmul, x, kernel)[1](dy)):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
