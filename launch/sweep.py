@@ -10,6 +10,7 @@
 DIR holds runs/, logs/, status/, and results/NAME.csv, NAME-runs.csv, NAME.md, NAME.html. A run that fails stops no other: exit
 code 3.
 """
+import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -181,7 +182,10 @@ def _parser() -> Parser:
 
 
 def _seeds(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split(",")))
+    try:
+        return tuple(map(int, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected whole numbers, as in 0,1") from None
 
 
 if __name__ == "__main__":

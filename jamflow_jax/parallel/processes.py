@@ -14,6 +14,8 @@ with a stack trace that names nobody. The connections of the roll-call stay, one
 Whatever happens first, every process ends with one line that names the process, and no process waits for ever: collectives with a
 dead peer would, and so would JAX's own shutdown.
 """
+import contextlib
+import itertools
 import os
 import selectors
 import socket
@@ -23,15 +25,18 @@ import time
 from typing import NoReturn
 
 import jax
+from orbax.checkpoint import multihost
 
 from jamflow_jax.errors import ConfigError, InputError
 
 ADDRESS, COUNT, NUMBER = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 LOST = 75  # exit code (EX_TEMPFAIL of sysexits.h) where another process is dead or silent: starting all of them again mends it
 PATIENCE = 5.0  # seconds: for the news of a death to reach everybody, and for a refused connection to be tried again
+A_DAY = 86_400_000  # milliseconds
 Place = tuple[str, int, int, list[int] | None]  # coordinator's address, processes, which of them, its devices (None: all)
 
 _peers: "Peers | None" = None
+_meetings = itertools.count()
 
 
 def start_processes(start_seconds: float = 600, silent_seconds: float = 120, stuck_seconds: float = 600) -> None:
@@ -69,6 +74,14 @@ def moved() -> None:
     """This process has got on by one thing that all processes do in the same order. Call it where one may be held up alone."""
     if _peers is not None:
         _peers.count_one()
+
+
+def meet() -> None:
+    """Waits until all processes have come here, without a collective; who does not is the watch's to find.
+
+    The first collective of a program on CPUs gives the others 30 s (Gloo, jax 0.10.2); one may compile for longer than another.
+    """
+    multihost.get_barrier_sync_fn()(key=f"jamflow {next(_meetings)}", timeout_ms=A_DAY)
 
 
 def finish() -> None:
@@ -288,7 +301,8 @@ class Peers:
             if self.number == 0:
                 self._tell(f"end {code} {line}")
                 time.sleep(self.beat / 2)
-            print(f"error: {line}; the same command goes on from the last checkpoint", file=sys.stderr)
+            with contextlib.suppress(OSError, ValueError):  # nobody may be left to read it
+                print(f"error: {line}; the same command goes on from the last checkpoint", file=sys.stderr)
             _exit(code)
 
     def _tell(self, line: str) -> None:
@@ -299,7 +313,8 @@ class Peers:
 def _exit(code: int) -> NoReturn:
     """At once: collectives under way and JAX's shutdown wait for those that are gone."""
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
     os._exit(code)
 
 

@@ -162,10 +162,15 @@ class _Loop:
     def _call(self, function: Callable, phase: str, arrays: Any, batch: HostBatch):
         """The jitted `function` of state or parameters and a batch. Its first call for these shapes compiles."""
         streams = present_streams(batch)
-        program = function, batch["mel"].shape, streams
-        with self.times.phase(phase if program in self.compiled else "compile"):
+        program, of_batch = (function, batch["mel"].shape, streams), put_batch(batch, self.mesh)
+        if program not in self.compiled:
             self.compiled.add(program)
-            result = function(arrays, put_batch(batch, self.mesh), streams)
+            with self.times.phase("compile"):
+                function.lower(arrays, of_batch, streams).compile()  # JAX keeps it for the call
+                processes.moved()
+                processes.meet()
+        with self.times.phase(phase):
+            result = function(arrays, of_batch, streams)
         processes.moved()
         return result
 

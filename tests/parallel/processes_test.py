@@ -1,6 +1,8 @@
 """How processes find each other, and what is said when one of them is missing, dead or silent."""
+import os
 import re
 import socket
+import sys
 import threading
 import time
 
@@ -191,6 +193,28 @@ def test_the_end_of_one_is_the_end_of_all(port, ended, capsys, harm, code, words
     peers._thread.join(5)
     said = capsys.readouterr().err
     assert ended == [code] and said.startswith(f"error: {words}") and said.count("\n") == 1
+
+
+def test_a_process_whose_words_nobody_reads_ends_all_the_same(port, monkeypatch):
+    class Unread:
+        def write(self, text=""):
+            raise BrokenPipeError
+
+        flush = write
+
+    codes = []
+
+    def end(code):
+        codes.append(code)
+        raise SystemExit
+
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    peers, link = gathered(port)
+    monkeypatch.setattr(sys, "stderr", Unread())
+    link.close()
+    peers._thread.join(5)
+    assert codes == [processes.LOST]
 
 
 @pytest.mark.parametrize("mine, beats, words", [
