@@ -66,7 +66,8 @@ def start_processes(start_seconds: float = 600, silent_seconds: float = 120, stu
     if jax.default_backend() == "cpu":
         # A CPU program that is read from the cache has forgotten that a loop's collectives and those around it share their
         # connections: the processes may call them in different orders, and then all wait for ever (jax 0.10.2; seen with one
-        # core each). Only process 0 would find entries, too: keys differ between processes, and it alone writes.
+        # core each). Devices of one process may, too: launch/compile_cache.py. Only process 0 would find entries anyway: keys
+        # differ between processes, and it alone writes.
         jax.config.update("jax_enable_compilation_cache", False)
 
 

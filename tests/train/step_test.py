@@ -197,7 +197,7 @@ print(json.dumps(out))
 def on_meshes(*shapes):
     """For each (data, fsdp, tensor[, sequence]): loss, gradient norm, largest relative difference of a gradient to the first
     mesh's, and the share of a parameter that one device holds. In a process of its own, with eight simulated devices."""
-    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_ENABLE_COMPILATION_CACHE": "false"}
     words = [sys.executable, "-c", MESHES, str(Path(__file__).parent / "conftest.py"), json.dumps(shapes)]
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
