@@ -4,11 +4,11 @@
 """
 from ml_collections import ConfigDict
 
-from configs import grid
+from configs import grid, small
 
 
 def get_config() -> ConfigDict:
-    config = grid.get_config()
+    config, on_synthetic = grid.get_config(), small.get_config()
     config.steps = 1_200
 
     config.data.batch_frames = 1_140  # 4 sentences
@@ -18,8 +18,7 @@ def get_config() -> ConfigDict:
     config.model.audio = {**trunk, "text_width": 64, "text_layers": 1}
     config.model.motion = {**trunk}
     config.model.joint_layers = (0, 1)
-    config.model.windows = {"audio_audio": "7/25"}  # this and what is hidden: as in configs/small.py
-    config.objective = {"hide_probs": (0.04, 0.4, 0.56), "drop_text": 0.6, "text_absent_share": 0.9}
+    config.model.windows, config.objective = on_synthetic.model.windows, on_synthetic.objective
 
     config.optim.warmup = 50
     config.optim.ema = 0.99

@@ -162,14 +162,15 @@ class _Loop:
     def _call(self, function: Callable, phase: str, arrays: Any, batch: HostBatch):
         """The jitted `function` of state or parameters and a batch. Its first call for these shapes compiles."""
         streams = present_streams(batch)
-        program, of_batch = (function, batch["mel"].shape, streams), put_batch(batch, self.mesh)
-        if program not in self.compiled:
-            self.compiled.add(program)
-            with self.times.phase("compile"):
-                function.lower(arrays, of_batch, streams).compile()  # JAX keeps it for the call
-                processes.moved()
-                processes.meet()
+        program = function, batch["mel"].shape, streams
         with self.times.phase(phase):
+            of_batch = put_batch(batch, self.mesh)
+            if program not in self.compiled:
+                self.compiled.add(program)
+                with self.times.phase("compile"):
+                    function.lower(arrays, of_batch, streams).compile()  # JAX keeps it for the call
+                    processes.moved()
+                    processes.meet()
             result = function(arrays, of_batch, streams)
         processes.moved()
         return result

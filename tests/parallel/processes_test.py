@@ -121,18 +121,22 @@ def port():
         return free.getsockname()[1]
 
 
-@pytest.fixture
-def ended(monkeypatch):
-    """Exit codes, in place of ends."""
+def exits(monkeypatch, module) -> list[int]:
+    """Exit codes, in place of ends by the module's `_exit`."""
     codes = []
 
     def end(code):
         codes.append(code)
         raise SystemExit
 
-    monkeypatch.setattr(processes, "_exit", end)
+    monkeypatch.setattr(module, "_exit", end)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     return codes
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    return exits(monkeypatch, processes)
 
 
 def come(port: int, number: int) -> socket.socket:
@@ -202,14 +206,7 @@ def test_a_process_whose_words_nobody_reads_ends_all_the_same(port, monkeypatch)
 
         flush = write
 
-    codes = []
-
-    def end(code):
-        codes.append(code)
-        raise SystemExit
-
-    monkeypatch.setattr(os, "_exit", end)
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    codes = exits(monkeypatch, os)
     peers, link = gathered(port)
     monkeypatch.setattr(sys, "stderr", Unread())
     link.close()
