@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model import attention
-from jamflow_jax.model.attention import LOWEST, QKV, Window, exponentials, near, overlapping, seen, valid_frames
+from jamflow_jax.model.attention import LOWEST, QKV, Window, exponentials, heads_first, heads_last, near, overlapping, seen, valid_frames
 from jamflow_jax.model.config import WindowConfig
 from jamflow_jax.timeline import CROP_MEL, MEL_TICKS, MOTION_TICKS, TICKS_PER_SECOND, motion_frames
 
@@ -156,26 +156,31 @@ def _relation(row_T, key_S, ticks: tuple[int, int], window: Window):
 
 def attend(blocks: Blocks, q_BTHK, ticks: int, parts: list[Keys]) -> Float[Array, "B T H K"]:
     """(3), with float32 logits. A row that may see no key gives zeros."""
-    q = blocks.cut(q_BTHK * q_BTHK.shape[-1] ** -0.5, ticks)
+    q = cut_queries(blocks, q_BTHK, ticks)
     logits = [logits_of(q, part) for part in parts]
     highest = jax.lax.stop_gradient(jnp.stack([x.max(-1) for x in logits]).max(0))[..., None]
     weights = [exponentials(x, highest) for x in logits]
     total = sum(x.sum(-1) for x in weights)
     total = jnp.where(total > 0, total, 1.0)
     out = sum(weighted(x, part) for x, part in zip(weights, parts))
-    return blocks.join((out / jnp.moveaxis(total, 1, 3)[..., None]).astype(q_BTHK.dtype), q_BTHK.shape[1])
+    return blocks.join(heads_last(out / total[..., None]).astype(q_BTHK.dtype), q_BTHK.shape[1])
 
 
-def logits_of(q_BNQHK, part: Keys) -> Float[Array, "B H N Q S"]:
+def cut_queries(blocks: Blocks, q_BTHK, ticks: int) -> Float[Array, "B H N Q K"]:
+    """Scaled queries of each block."""
+    return heads_first(blocks.cut(q_BTHK * q_BTHK.shape[-1] ** -0.5, ticks))
+
+
+def logits_of(q_BHNQK, part: Keys) -> Float[Array, "B H N Q S"]:
     """Of scaled queries with keys, in float32; LOWEST where a key is not seen."""
-    x = jnp.einsum(f"bnqhk,b{_n(part)}shk->bhnqs", q_BNQHK, part.k, preferred_element_type=jnp.float32)
+    x = jnp.einsum(f"bhnqk,bh{_n(part)}sk->bhnqs", q_BHNQK, heads_first(part.k), preferred_element_type=jnp.float32)
     return seen(x, None if part.mask is None else part.mask[:, None], LOWEST)
 
 
-def weighted(weights_BHNQS, part: Keys) -> Float[Array, "B N Q H K"]:
+def weighted(weights_BHNQS, part: Keys) -> Float[Array, "B H N Q K"]:
     """Sums of values."""
-    return jnp.einsum(
-        f"bhnqs,b{_n(part)}shk->bnqhk", weights_BHNQS.astype(part.v.dtype), part.v, preferred_element_type=jnp.float32)
+    v, equation = heads_first(part.v), f"bhnqs,bh{_n(part)}sk->bhnqk"
+    return jnp.einsum(equation, weights_BHNQS.astype(v.dtype), v, preferred_element_type=jnp.float32)
 
 
 def _n(part: Keys) -> str:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model import banded
-from jamflow_jax.model.attention import QKV, Window, exponentials
+from jamflow_jax.model.attention import QKV, Window, exponentials, heads_first, heads_last
 from jamflow_jax.model.banded import GRID, Blocks, Keys
 from jamflow_jax.model.config import WindowConfig
 from jamflow_jax.timeline import MEL_TICKS, MOTION_TICKS
@@ -100,7 +100,7 @@ merged.defvjp(_forward, _backward)
 
 
 def _band_logits(blocks, band, q, k):
-    return banded.logits_of(blocks.cut(q * q.shape[-1] ** -0.5, MEL_TICKS), band._replace(k=k))
+    return banded.logits_of(banded.cut_queries(blocks, q, MEL_TICKS), band._replace(k=k))
 
 
 def _band_forward(blocks, q, band):
@@ -109,7 +109,7 @@ def _band_forward(blocks, q, band):
     weights = exponentials(x, highest[..., None])
     total = weights.sum(-1)
     total = jnp.where(total > 0, total, 1.0)
-    o = banded.weighted(weights, band) / jnp.moveaxis(total, 1, 3)[..., None]
+    o = heads_last(banded.weighted(weights, band) / total[..., None])
     lse = jnp.moveaxis(highest + jnp.log(total), 1, 3)
     return blocks.join(o, q.shape[1]), blocks.join(lse, q.shape[1])
 
@@ -119,10 +119,10 @@ def _band_backward(blocks, q, band, o, lse_BTH, do):
     lse = jnp.moveaxis(blocks.cut(lse_BTH, MEL_TICKS), 3, 1)[..., None]
     weights = jnp.exp(x - lse)
     pull_v = jax.vjp(lambda v: banded.weighted(weights, band._replace(v=v)), band.v)[1]
-    do_cut = blocks.cut(do, MEL_TICKS)
-    dweights = jax.vjp(lambda w: banded.weighted(w, band), weights)[1](do_cut.astype(jnp.float32))[0]
+    do_cut = heads_first(blocks.cut(do, MEL_TICKS)).astype(jnp.float32)
+    dweights = jax.vjp(lambda w: banded.weighted(w, band), weights)[1](do_cut)[0]
     d = jnp.moveaxis(blocks.cut(row_products(do, o), MEL_TICKS), 3, 1)[..., None]
-    return *pull(weights * (dweights - d)), *pull_v(do_cut.astype(jnp.float32))
+    return *pull(weights * (dweights - d)), *pull_v(do_cut)
 
 
 def row_products(do, o) -> Float[Array, "B T H"]:
