@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model import attention
-from jamflow_jax.model.attention import LOWEST, QKV, Window, exponentials, heads_first, heads_last, near, overlapping, seen, valid_frames
+from jamflow_jax.model.attention import LOWEST, QKV, Window, exponentials, near, overlapping, seen, valid_frames
 from jamflow_jax.model.config import WindowConfig
 from jamflow_jax.timeline import CROP_MEL, MEL_TICKS, MOTION_TICKS, TICKS_PER_SECOND, motion_frames
 
@@ -163,23 +163,23 @@ def attend(blocks: Blocks, q_BTHK, ticks: int, parts: list[Keys]) -> Float[Array
     total = sum(x.sum(-1) for x in weights)
     total = jnp.where(total > 0, total, 1.0)
     out = sum(weighted(x, part) for x, part in zip(weights, parts))
-    return blocks.join(heads_last(out / total[..., None]).astype(q_BTHK.dtype), q_BTHK.shape[1])
+    return blocks.join(attention.heads_last(out / total[..., None]).astype(q_BTHK.dtype), q_BTHK.shape[1])
 
 
 def cut_queries(blocks: Blocks, q_BTHK, ticks: int) -> Float[Array, "B H N Q K"]:
     """Scaled queries of each block."""
-    return heads_first(blocks.cut(q_BTHK * q_BTHK.shape[-1] ** -0.5, ticks))
+    return attention.heads_first(blocks.cut(q_BTHK * q_BTHK.shape[-1] ** -0.5, ticks))
 
 
 def logits_of(q_BHNQK, part: Keys) -> Float[Array, "B H N Q S"]:
     """Of scaled queries with keys, in float32; LOWEST where a key is not seen."""
-    x = jnp.einsum(f"bhnqk,bh{_n(part)}sk->bhnqs", q_BHNQK, heads_first(part.k), preferred_element_type=jnp.float32)
+    x = jnp.einsum(f"bhnqk,bh{_n(part)}sk->bhnqs", q_BHNQK, attention.heads_first(part.k), preferred_element_type=jnp.float32)
     return seen(x, None if part.mask is None else part.mask[:, None], LOWEST)
 
 
 def weighted(weights_BHNQS, part: Keys) -> Float[Array, "B H N Q K"]:
     """Sums of values."""
-    v, equation = heads_first(part.v), f"bhnqs,bh{_n(part)}sk->bhnqk"
+    v, equation = attention.heads_first(part.v), f"bhnqs,bh{_n(part)}sk->bhnqk"
     return jnp.einsum(equation, weights_BHNQS.astype(v.dtype), v, preferred_element_type=jnp.float32)
 
 
