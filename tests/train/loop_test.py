@@ -225,7 +225,11 @@ def pair(*arguments):
         joined = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free.getsockname()[1]}", "JAX_NUM_PROCESSES": "2"}
     both = [subprocess.Popen(words(*arguments), env={**os.environ, **joined, "JAX_PROCESS_ID": str(number)},
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for number in range(2)]  # fmt: skip
-    errors = [process.communicate(timeout=500)[1] for process in both]
+    try:
+        errors = [process.communicate(timeout=500)[1] for process in both]
+    finally:
+        for process in both:
+            process.kill()
     return [process.returncode for process in both], errors
 
 
