@@ -294,6 +294,8 @@ def _reading(path: str | Path) -> Iterator[None]:
                 for cause in _causes(error):
                     traceback.clear_frames(cause.__traceback__)
             gc.collect()  # coroutines and futures that nobody awaits complain when they are collected: let it be now
+        if failed:  # a thread of Orbax may keep some for longer
+            warnings.filterwarnings("ignore", "coroutine '.*' was never awaited", RuntimeWarning)
     finally:
         for logger, disabled in zip(loggers, before):
             logger.disabled = disabled
