@@ -305,7 +305,9 @@ def _reading(path: str | Path) -> Iterator[None]:
     if failures:
         number, passing, reason = min(failures, key=lambda failure: not failure[1])  # one that passes comes first: nothing is moved
         reason = f"process {number}: {reason}" if processes.several() else reason
-        raise (InputError(f"checkpoint {path} cannot be read now ({reason}); it was left as it is") if passing else Damaged(reason)) from None
+        if passing:
+            raise InputError(f"checkpoint {path} cannot be read now ({reason}); it was left as it is") from None
+        raise Damaged(reason) from None
 
 
 def _not_of_a_save(record: logging.LogRecord) -> bool:

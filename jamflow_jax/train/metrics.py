@@ -46,8 +46,8 @@ def summarise(rows: Sequence[Row]) -> dict[str, float]:
 
 
 class MetricsLog:
-    """Appends to DIR/metrics.jsonl, DIR/speed.jsonl and DIR/tb. Lines beyond `step` are from a future that was lost: dropped. So are
-    those that are not whole, which `say` is told."""
+    """Appends to DIR/metrics.jsonl, DIR/speed.jsonl and DIR/tb. Lines beyond `step` are from a future that was lost: dropped. So
+    are those that are not whole, and `say` is told."""
 
     def __init__(self, workdir: str | Path, step: int = 0, say: Callable[[str], None] = print):
         self.path = Path(workdir) / FILE
@@ -91,7 +91,7 @@ class MetricsLog:
             return
         lines = [(line, _parse(line)) for line in io.BytesIO(self.path.read_bytes())]
         if damaged := sum(values is None for _, values in lines):
-            say(f"{FILE}: {damaged} line{'s' if damaged > 1 else ''} of {len(lines)} not whole, dropped; the others stay as they are")
+            say(f"{FILE}: {damaged} of {len(lines)} lines not whole, dropped; the others stay as they are")
         kept = [line for line, values in lines if values and values["step"] <= step]
         if len(kept) < len(lines):
             partial = self.path.with_suffix(".partial")

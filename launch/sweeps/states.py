@@ -44,7 +44,7 @@ def status(folder: str | Path, run: Run) -> Status:
     try:
         values = json.loads(path.read_bytes())
     except ValueError as error:
-        raise InputError(f"{path}: not a status ({error}); without the file the run begins again, and goes on where it was") from None
+        raise InputError(f"{path}: not a status ({error}); remove the file, and the run goes on from its last checkpoint") from None
     return build(Status, values, where=str(path))
 
 

@@ -35,7 +35,7 @@ def test_damaged_lines_go_and_the_others_stay_byte_for_byte(tmp_path):
     assert [line["step"] for line in metrics.read(tmp_path)] == [5, 10, 15, 20]
     said = []
     metrics.MetricsLog(tmp_path, 15, said.append).close()
-    assert said == ["metrics.jsonl: 5 lines of 9 not whole, dropped; the others stay as they are"]
+    assert said == ["metrics.jsonl: 5 of 9 lines not whole, dropped; the others stay as they are"]
     assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(good[:3])
     metrics.MetricsLog(tmp_path, 15, said.append).close()
     assert len(said) == 1

@@ -21,7 +21,7 @@ def test_a_status_that_is_damaged_is_one_line(sweep, tmp_path):
     run = plan(sweep)[0]
     states.write_status(tmp_path, run, states.Status("finished"))
     (tmp_path / "status" / f"{run.name}.json").write_bytes(b"\0" * 9)
-    with pytest.raises(InputError, match=f"{run.name}.json: not a status .*; without the file the run begins again"):
+    with pytest.raises(InputError, match=f"{run.name}.json: not a status .*; remove the file"):
         states.status(tmp_path, run)
 
 
