@@ -340,10 +340,13 @@ ONE = {
     stopped_in_step: 3, full_disk: 6, read_only: 6, flipped_byte: 10, missing_file: 8, other_host: 4,
 }  # fmt: skip
 SEVERAL = {
-    one_killed: 4, all_killed: 2, one_hangs: 2, stopped_in_evaluation: 1, one_missing: 1, part_flipped: 1, part_missing: 1, part_cut: 1,
+    one_killed: 4, all_killed: 2, one_hangs: 2, stopped_in_evaluation: 1, one_missing: 1,
+    part_flipped: 1, part_missing: 1, part_cut: 1,
 }  # fmt: skip
 NEEDS_ROOT = (full_disk, read_only, other_host)
-NEEDS_CHECKPOINTS = (killed_in_restore, flipped_byte, missing_file, part_flipped, part_missing, part_cut, full_disk, read_only)
+NEEDS_CHECKPOINTS = (
+    killed_in_restore, flipped_byte, missing_file, part_flipped, part_missing, part_cut, full_disk, read_only,
+)  # fmt: skip
 
 
 def main(argv: list[str]) -> int:
