@@ -208,6 +208,7 @@ def _complete(record: Record, step: int, arrays: dict[str, Any]) -> Record:
 def steps(directory: str | Path) -> list[int]:
     """Steps of the checkpoints in a directory, in order. Raises InputError: processes see different ones."""
     directory = storage.at(directory)
+    processes.agree("")  # process 0, which renames and removes for all, has done so
     found = [directory / name for name in storage.names(directory) if name.isdigit()]
     # nothing can be renamed at an address: there Orbax writes a last file into those that are complete
     seen = sorted(int(path.name) for path in found if isinstance(path, Path) or storage.exists(path / _COMPLETE))
