@@ -271,6 +271,27 @@ def missing_file(run: Run, chance: random.Random) -> str:
     return _falls_back(run, newest)
 
 
+def part_flipped(run: Run, chance: random.Random) -> str:
+    """One byte of one process's part of the newest checkpoint is flipped."""
+    newest, path = _part(run, chance)
+    _flip_in(path, chance)
+    return _falls_back(run, newest)
+
+
+def part_missing(run: Run, chance: random.Random) -> str:
+    """One file of one process's part of the newest checkpoint is gone."""
+    newest, path = _part(run, chance)
+    path.unlink()
+    return _falls_back(run, newest)
+
+
+def part_cut(run: Run, chance: random.Random) -> str:
+    """One file of one process's part of the newest checkpoint is cut."""
+    newest, path = _part(run, chance)
+    path.write_bytes(path.read_bytes()[: chance.randrange(path.stat().st_size)])
+    return _falls_back(run, newest)
+
+
 def other_host(run: Run, chance: random.Random) -> str:
     """The machine has another name at the next start."""
     host = f"node{chance.randrange(10_000)}"
@@ -318,9 +339,14 @@ ONE = {
     killed_in_step: 12, killed_at_start: 13, killed_in_save: 14, killed_in_restore: 18, stopped_in_evaluation: 6,
     stopped_in_step: 3, full_disk: 6, read_only: 6, flipped_byte: 10, missing_file: 8, other_host: 4,
 }  # fmt: skip
-SEVERAL = {one_killed: 4, all_killed: 2, one_hangs: 2, stopped_in_evaluation: 1, one_missing: 1}
+SEVERAL = {
+    one_killed: 4, all_killed: 2, one_hangs: 2, stopped_in_evaluation: 1, one_missing: 1,
+    part_flipped: 1, part_missing: 1, part_cut: 1,
+}  # fmt: skip
 NEEDS_ROOT = (full_disk, read_only, other_host)
-NEEDS_CHECKPOINTS = (killed_in_restore, flipped_byte, missing_file, full_disk, read_only)
+NEEDS_CHECKPOINTS = (
+    killed_in_restore, flipped_byte, missing_file, part_flipped, part_missing, part_cut, full_disk, read_only,
+)  # fmt: skip
 
 
 def main(argv: list[str]) -> int:
@@ -634,11 +660,21 @@ def _flip(run: Run, chance: random.Random) -> int:
     """Flips a bit in the newest checkpoint; its step."""
     newest = run.checkpoints()[-1]
     files = [path for path in (run.workdir / "checkpoints" / str(newest)).rglob("*") if path.is_file() and path.stat().st_size > 64]
-    path = chance.choice([path for path in files if "/d/" in str(path)] or files)
+    _flip_in(chance.choice([path for path in files if "/d/" in str(path)] or files), chance)
+    return newest
+
+
+def _flip_in(path: Path, chance: random.Random) -> None:
     data = bytearray(path.read_bytes())
     data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
     path.write_bytes(data)
-    return newest
+
+
+def _part(run: Run, chance: random.Random) -> tuple[int, Path]:
+    """The step of the newest checkpoint, and one of its files that hold what a process other than the first has written."""
+    newest = run.checkpoints()[-1]
+    files = (run.workdir / "checkpoints" / str(newest)).rglob("*")
+    return newest, chance.choice(sorted(path for path in files if re.search(r"/ocdbt\.process_[1-9]\d*/d/", str(path))))
 
 
 def _short(line: str, run: Run) -> str:

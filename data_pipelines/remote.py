@@ -60,6 +60,8 @@ def opened(directory: str | os.PathLike) -> tuple[Path, str | None]:
     at = address(directory)
     if at is None:
         return Path(directory), None
+    if not _exists(f"{at}/dataset.json"):  # asked first: of a store out of reach gcsfs tries to download for many minutes
+        raise FileNotFoundError(2, "No such file or directory", f"{at}/dataset.json")
     with fetched(Path(f"{at}/dataset.json")) as file:
         here = _place("data", f"{at} {hashlib.sha256(file.read_bytes()).hexdigest()}")  # a new one gets a new place
     for name in SMALL:

@@ -3,6 +3,7 @@
     at(path)        pathlib's Path; for an address epath's, which has the same methods
     here(path)      pathlib's Path; addresses are refused
     read, write     a small file; written whole or not at all
+    drop            removes one
     local(path)     a file that a library opens by its name, as a copy if need be
     Growing(...)    files that are appended to
 
@@ -13,6 +14,7 @@ writes checkpoints to directories and to gs:// alone.
 """
 import contextlib
 import importlib.util
+import logging
 import os
 import re
 import shutil
@@ -22,6 +24,8 @@ from pathlib import Path, PurePath
 
 from jamflow_jax.errors import ConfigError, InputError
 
+for _client in ("gcsfs", "google.auth"):  # they log what they raise, with stack traces: here it becomes one line
+    logging.getLogger(_client).setLevel(logging.CRITICAL)
 _ADDRESS = re.compile(r"^([a-z][a-z0-9+.-]+):/{1,2}([^/].*)$")
 
 
@@ -95,6 +99,13 @@ def write(path: str | os.PathLike, content: bytes | str) -> None:
         return
     with _clear(path, "written"):
         path.write_bytes(content)
+
+
+def drop(path: str | os.PathLike) -> None:
+    """Removes a file, if it is there. Raises InputError: the store does not; OSError."""
+    path = at(path)
+    with _clear(path, "removed"):
+        path.unlink(missing_ok=True)
 
 
 def make(folder: str | os.PathLike) -> None:

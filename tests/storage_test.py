@@ -1,11 +1,13 @@
 """Where runs live: directories, and gs:// addresses on a stand-in for Google's storage."""
 import importlib.util
+import logging
 import os
 
 import pytest
 
 from jamflow_jax import storage
 from jamflow_jax.errors import ConfigError, InputError
+from jamflow_jax.train import origins, workdir
 
 
 @pytest.mark.parametrize("path, found", [
@@ -91,3 +93,37 @@ def test_a_store_that_refuses_is_one_line(store):
         storage.read("gs://bucket/x")
     with pytest.raises(InputError, match="^gs://bucket/x cannot be written now"):
         storage.write("gs://bucket/x", "x")
+
+
+@pytest.mark.parametrize("kind", [
+    "Name or service not known", "Server disconnected", "no credentials", "Anonymous caller", "TimeoutError", "Forbidden",
+])  # fmt: skip
+def test_a_store_out_of_reach_is_one_line_that_blames_nothing_else(store, monkeypatch, caplog, capfd, kind):
+    """Whatever its clients raise."""
+    import aiohttp
+    import gcsfs
+    from gcsfs.retry import HttpError
+    from google.auth.exceptions import RefreshError
+
+    key = aiohttp.client_reqrep.ConnectionKey("storage.googleapis.com", 443, True, True, None, None, None)
+    error = {
+        "Name or service not known": aiohttp.ClientConnectorError(key, OSError(-2, kind)), "no credentials": RefreshError(kind),
+        "Server disconnected": aiohttp.ServerDisconnectedError(), "Anonymous caller": HttpError({"code": 401, "message": kind}),
+        "TimeoutError": TimeoutError(), "Forbidden": OSError(f"{kind}: b"),
+    }[kind]  # fmt: skip
+
+    async def fail(*_, **__):
+        for name in ("gcsfs", "google.auth._default"):
+            logging.getLogger(name).error("out of retries", exc_info=error)  # as they do
+        raise error
+
+    monkeypatch.setattr(gcsfs.core.GCSFileSystem, "_call", fail)
+    run = storage.at("gs://bucket/run")
+    for harmed in (
+        lambda: storage.names(run), lambda: storage.exists(run / "x"), lambda: storage.read(run / "x"),
+        lambda: storage.write(run / "x", "x"), lambda: storage.drop(run / "x"), lambda: storage.remove(run),
+        lambda: origins.read(run), lambda: origins.write(run, ()), lambda: workdir.read(run),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=rf"^gs://bucket/run\S* cannot be (listed|read|written|removed) now \(.*{kind}.*\)$"):
+            harmed()
+    assert not caplog.records and capfd.readouterr() == ("", "")

@@ -85,6 +85,24 @@ def meet() -> None:
     multihost.get_barrier_sync_fn()(key=f"jamflow {next(_meetings)}", timeout_ms=A_DAY)
 
 
+def agree(word: str) -> list[str]:
+    """What each process says, by number: the same list for all, when all have come here; without a collective.
+
+    For what processes may find differently and must not act on differently. Whoever is late is the watch's to find.
+    """
+    if _peers is None:
+        return [word]
+    moved()
+    client, room = multihost.get_jax_distributed_client(), f"jamflow {next(_meetings)}"
+    client.key_value_set(f"{room}/{_peers.number}", word)
+    return [client.blocking_key_value_get(f"{room}/{number}", A_DAY) for number in range(_peers.count)]
+
+
+def number() -> int:
+    """Of this process, as the others name it."""
+    return 0 if _peers is None else _peers.number
+
+
 def finish() -> None:
     """Says farewell: from now on the end of another process is none of ours."""
     if _peers is not None:

@@ -12,6 +12,9 @@ which is exact whatever the order of summation, so it is computed where the arra
 
 Three things can be wrong with a checkpoint, and each is one line: it is damaged (`Damaged`: the one before it is taken), it is of
 another model than asked for, or the machine cannot read it now (both `InputError`: nothing is touched).
+
+Several processes read together: each its part, alone; then they tell each other what they found (`processes.agree`), before
+anything that all must do, such as a checksum. So what is wrong with the part of one is an error of the same kind in all.
 """
 import contextlib
 import errno
@@ -31,11 +34,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from jamflow_jax import storage
 from jamflow_jax.errors import InputError
+from jamflow_jax.parallel import processes
 from jamflow_jax.train.config import CheckpointConfig
 from jamflow_jax.train.state import TrainState
 
@@ -72,24 +75,17 @@ class Checkpoints:
         Raises:
           InputError: what `check` and `load` raise; or there are checkpoints, here or set aside, and none is whole.
         """
-        damaged = 0
-        for step in sorted(steps(self.directory), reverse=True):
+        found = sorted(steps(self.directory), reverse=True)
+        for step in found:
             path = self.directory / str(step)
-            try:
+            with self._or_aside(path, say):
                 record = read_record(path)
                 check(record)
                 arrays = load(path, _split(jax.tree.map(_abstract, shapes, places)), record)
-            except Damaged as error:
-                damaged += self._set_aside(path, error, say)
-                continue
-            if damaged:
-                say(f"going on from the checkpoint of step {step:,}, which is whole")
-            return _join(arrays), record
-        if aside := steps(self._aside):
-            raise InputError(
-                f"{self.directory}: no checkpoint is whole; {len(aside)} damaged ones (steps {', '.join(map(str, aside))}) are in "
-                f"{self._aside}: take another --workdir, or remove {self._aside} to start this run anew"
-            )
+                if step != found[0]:
+                    say(f"going on from the checkpoint of step {step:,}, which is whole")
+                return _join(arrays), record
+        self._refuse_if_damaged()
         return None
 
     def save(self, step: int, state: TrainState, record: Record, held_out: dict[str, float] | None = None) -> None:
@@ -123,14 +119,31 @@ class Checkpoints:
                 finally:
                     logging.getLogger("absl").removeFilter(_not_of_a_save)
 
-    def best(self) -> int | None:
-        """The step of the checkpoint with the lowest held-out loss of those there are, else the newest; None: there is none."""
-        metric = "total" if self.config.keep_best == "none" else self.config.keep_best
-        found = {}
+    def best(
+        self, abstract: dict[str, Any], say: Callable[[str], None] = print
+    ) -> tuple[dict[str, Any], Record] | None:
+        """Arrays and record of the checkpoint with the lowest held-out loss of those that are whole, else of the newest.
+
+        Args:
+          abstract: the parts to load, as for `load`.
+          say: told of every damaged checkpoint on the way, which is moved as `restore` does.
+
+        Returns:
+          None: there is no checkpoint at all.
+
+        Raises:
+          InputError: as `restore`.
+        """
+        metric, found = "total" if self.config.keep_best == "none" else self.config.keep_best, {}
         for step in steps(self.directory):
-            with contextlib.suppress(Damaged):
-                found[step] = read_record(self.directory / str(step)).get("held_out", {}).get(metric, math.inf)
-        return min(found, key=lambda step: (found[step], -step), default=None)
+            with self._or_aside(path := self.directory / str(step), say):
+                found[step] = read_record(path)
+        losses = {step: record.get("held_out", {}).get(metric, math.inf) for step, record in found.items()}
+        for step in sorted(found, key=lambda step: (losses[step], -step)):
+            with self._or_aside(path := self.directory / str(step), say):
+                return load(path, abstract, found[step]), found[step]
+        self._refuse_if_damaged()
+        return None
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -150,13 +163,23 @@ class Checkpoints:
     def _aside(self) -> PurePath:
         return self.directory.parent / "damaged"
 
-    def _set_aside(self, path: Path, error: Damaged, say) -> int:
-        say(f"checkpoint {path} is damaged ({error}); moved to {self._aside}")
-        if jax.process_index() == 0:
-            storage.move(path, self._aside / path.name)
-        if jax.process_count() > 1:
-            multihost_utils.sync_global_devices("checkpoint set aside")
-        return 1
+    @contextlib.contextmanager
+    def _or_aside(self, path: Path, say: Callable[[str], None]) -> Iterator[None]:
+        """Around reading a checkpoint: one that is damaged is said and moved, and the caller goes on to the next."""
+        try:
+            yield
+        except Damaged as error:
+            say(f"checkpoint {path} is damaged ({error}); moved to {self._aside}")
+            if jax.process_index() == 0:
+                storage.move(path, self._aside / path.name)
+            processes.meet()
+
+    def _refuse_if_damaged(self) -> None:
+        if aside := steps(self._aside):
+            raise InputError(
+                f"{self.directory}: no checkpoint is whole; {len(aside)} damaged ones (steps {', '.join(map(str, aside))}) are in "
+                f"{self._aside}: take another --workdir, or remove {self._aside} to start this run anew"
+            )
 
 
 def _policy(config: CheckpointConfig):
@@ -183,11 +206,18 @@ def _complete(record: Record, step: int, arrays: dict[str, Any]) -> Record:
 
 
 def steps(directory: str | Path) -> list[int]:
-    """Steps of the checkpoints in a directory, in order."""
+    """Steps of the checkpoints in a directory, in order. Raises InputError: processes see different ones."""
     directory = storage.at(directory)
+    processes.agree("")  # process 0, which renames and removes for all, has done so
     found = [directory / name for name in storage.names(directory) if name.isdigit()]
     # nothing can be renamed at an address: there Orbax writes a last file into those that are complete
-    return sorted(int(path.name) for path in found if isinstance(path, Path) or storage.exists(path / _COMPLETE))
+    seen = sorted(int(path.name) for path in found if isinstance(path, Path) or storage.exists(path / _COMPLETE))
+    of_each = [json.loads(word) for word in processes.agree(json.dumps(seen))]
+    for number, others in enumerate(of_each):
+        if others != of_each[0]:
+            raise InputError(f"{directory}: process {number} sees checkpoints of steps {others} there, process 0 of {of_each[0]}: "
+                             f"all processes need the same directory")  # fmt: skip
+    return seen
 
 
 def read_record(path: str | Path) -> Record:
@@ -198,8 +228,8 @@ def read_record(path: str | Path) -> Record:
     """
     with _reading(path):
         record = ocp.checkpointables_metadata(path).custom_metadata
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise Damaged(f"it has no record of format {FORMAT} that can be read")
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise Damaged(f"it has no record of format {FORMAT} that can be read")
     return record
 
 
@@ -216,8 +246,11 @@ def load(path: str | Path, abstract: dict[str, Any], record: Record) -> dict[str
       InputError: the arrays asked for are not those of the record; or the machine cannot read it now.
     """
     _compare(path, _shapes(abstract), record)
-    with _reading(path):
+    number = processes.number()
+    alone = ocp.options.MultiprocessingOptions(primary_host=number, active_processes={number})
+    with _reading(path), ocp.Context(multiprocessing_options=alone):  # Orbax would wait for the others in there
         arrays = ocp.load_checkpointables(path, abstract)
+    with _reading(path):
         found = checksums(arrays)
     for name, value in found.items():
         if record["checksums"].get(name) != value:
@@ -242,6 +275,7 @@ def _compare(path, wanted: dict[str, list[int]], record: Record) -> None:
 @contextlib.contextmanager
 def _reading(path: str | Path) -> Iterator[None]:
     """Around Orbax: what goes wrong is said in one line, by us, and not in its logs and in those of the threads it leaves behind.
+    What went wrong in one process has gone wrong in all.
 
     Raises:
       InputError: a passing error of the machine (disk, memory, open files); Damaged: any other.
@@ -261,15 +295,20 @@ def _reading(path: str | Path) -> Iterator[None]:
                 for cause in _causes(error):
                     traceback.clear_frames(cause.__traceback__)
             gc.collect()  # coroutines and futures that nobody awaits complain when they are collected: let it be now
+        if failed:  # a thread of Orbax may keep some for longer
+            warnings.filterwarnings("ignore", "coroutine '.*' was never awaited", RuntimeWarning)
     finally:
         for logger, disabled in zip(loggers, before):
             logger.disabled = disabled
         late = getattr(hook, "func", None) is _but_for_late_reads
         sys.unraisablehook = hook if late else functools.partial(_but_for_late_reads, hook)
-    if failed and failed[0]:
-        raise InputError(f"checkpoint {path} cannot be read now ({failed[1]}); it was left as it is") from None
-    if failed:
-        raise Damaged(failed[1]) from None
+    failures = [(number, *found) for number, found in enumerate(map(json.loads, processes.agree(json.dumps(failed)))) if found]
+    if failures:
+        number, passing, reason = min(failures, key=lambda failure: not failure[1])  # one that passes comes first: nothing is moved
+        reason = f"process {number}: {reason}" if processes.several() else reason
+        if passing:
+            raise InputError(f"checkpoint {path} cannot be read now ({reason}); it was left as it is") from None
+        raise Damaged(reason) from None
 
 
 def _not_of_a_save(record: logging.LogRecord) -> bool:

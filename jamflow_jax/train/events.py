@@ -86,7 +86,9 @@ def read(workdir: str | Path) -> list[dict]:
     path, lines = storage.at(workdir) / FILE, []
     for line in storage.read(path).decode(errors="replace").splitlines() if storage.exists(path) else ():
         with contextlib.suppress(ValueError):
-            lines.append(json.loads(line))
+            values = json.loads(line)
+            if isinstance(values, dict) and {"event", "step", *(["seconds"] * (values.get("event") != "start"))} <= values.keys():
+                lines.append(values)
     return lines
 
 

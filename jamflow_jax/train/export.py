@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jamflow_jax import storage
 from jamflow_jax.config import to_dict
+from jamflow_jax.parallel import processes
 from jamflow_jax.train import bundle, checkpoint, origins
 from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.state import layout
@@ -21,34 +21,29 @@ COPIED = ("config.json", "dataset.json", "vocab.txt", "statistics.json", origins
 
 
 def export(workdir: str | Path, config: RunConfig, mesh: Mesh, say: Callable[[str], None] = print) -> None:
-    """Writes DIR/best from the checkpoint with the lowest held-out loss (else the newest), which is verified.
+    """Writes DIR/best from the checkpoint with the lowest held-out loss (else the newest), of those that are whole.
 
     Raises:
-      InputError, Damaged: it cannot be read or written.
+      InputError: it cannot be read or written, or there are checkpoints and none is whole.
     """
     workdir = storage.absolute(workdir)
-    step = checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint).best()
-    if step is None:
-        return
-    path, place = workdir / "checkpoints" / str(step), workdir / FOLDER
-    record = checkpoint.read_record(path)
+    place, checkpoints = workdir / FOLDER, checkpoint.Checkpoints(workdir / "checkpoints", config.checkpoint)
     shapes, places = layout(config, mesh)
     abstract = jax.tree.map(lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, places)
-    arrays = checkpoint.load(path, {"params": abstract.params, "averages": abstract.ema}, record)
+    found = checkpoints.best({"params": abstract.params, "averages": abstract.ema}, say)
+    if found is None:
+        return
+    arrays, record = found
+    step = record["step"]
     if jax.process_index() == 0:
         storage.remove(place)
         storage.make(place)
         for name in COPIED:
             if storage.exists(workdir / name):
                 storage.write(place / name, storage.read(workdir / name))
-    _together("export begins")
+    processes.meet()
     kept = {"config": to_dict(config), "fingerprint": "", "pending": []}
     checkpoint.save_parameters(place / "checkpoints", step, {**arrays["params"], **arrays["averages"]}, kept)
     held_out = record.get("held_out", {})
     losses = "  ".join(f"{name} {value:.4f}" for name, value in held_out.items())
     say(f"best: step {step:,}{f' (held out: {losses})' if losses else ''}, its averages are the model {place}")
-
-
-def _together(what: str) -> None:
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(what)

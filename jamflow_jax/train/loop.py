@@ -81,7 +81,7 @@ def run(
             state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
         processes.moved()
         first = jax.process_index() == 0
-        log = Log(config, workdir, times, step) if first else _NoLog()
+        log = Log(config, workdir, times, step, say) if first else _NoLog()
         profiler = Profiler(config.profile, workdir)
         try:
             outcome = _Loop(config, data, mesh, checkpoints, log, times, profiler, say).run(state, step, rows, stop)
@@ -222,10 +222,12 @@ class _Loop:
 class Log:
     """The files that process 0 writes: what was computed, and where the time went."""
 
-    def __init__(self, config: RunConfig, workdir: str | Path, times: events.Times, step: int):
+    def __init__(
+        self, config: RunConfig, workdir: str | Path, times: events.Times, step: int, say: Callable[[str], None] = print
+    ):  # fmt: skip
         self.config, self.times = config, times
         self.files = storage.Growing(workdir, (metrics.FILE, metrics.SPEED, events.FILE))
-        self.values, self.events = MetricsLog(self.files.folder, step), events.EventLog(self.files.folder)
+        self.values, self.events = MetricsLog(self.files.folder, step, say), events.EventLog(self.files.folder)
         self.step, self.working, self.flops = step, 0.0, 0.0  # since the last speed
         self.write = self.values.write
         self.events.start(step)

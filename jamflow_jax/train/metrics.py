@@ -7,6 +7,8 @@ same bytes as one that was not. Means run over the steps since the last line, th
 
 Clock-dependent figures (steps and valid mel frames a second) go to speed.jsonl beside it.
 """
+import contextlib
+import io
 import json
 import math
 import os
@@ -44,11 +46,12 @@ def summarise(rows: Sequence[Row]) -> dict[str, float]:
 
 
 class MetricsLog:
-    """Appends to DIR/metrics.jsonl, DIR/speed.jsonl and DIR/tb. Lines beyond `step` are from a future that was lost: dropped."""
+    """Appends to DIR/metrics.jsonl, DIR/speed.jsonl and DIR/tb. Lines beyond `step` are from a future that was lost: dropped. So
+    are those that are not whole, and `say` is told."""
 
-    def __init__(self, workdir: str | Path, step: int = 0):
+    def __init__(self, workdir: str | Path, step: int = 0, say: Callable[[str], None] = print):
         self.path = Path(workdir) / FILE
-        self._keep_up_to(step)
+        self._keep_up_to(step, say)
         self._file = open(self.path, "a", encoding="utf-8")
         self._speed = open(Path(workdir) / SPEED, "a", encoding="utf-8")
         self._board = SummaryWriter(str(Path(workdir) / "tb"), purge_step=step + 1)
@@ -83,14 +86,16 @@ class MetricsLog:
         for name, value in values.items():
             self._board.add_scalar(f"{split}/{name}", value, step)
 
-    def _keep_up_to(self, step: int) -> None:
+    def _keep_up_to(self, step: int, say: Callable[[str], None]) -> None:
         if not self.path.exists():
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        if kept != lines:
+        lines = [(line, _parse(line)) for line in io.BytesIO(self.path.read_bytes())]
+        if damaged := sum(values is None for _, values in lines):
+            say(f"{FILE}: {damaged} of {len(lines)} lines not whole, dropped; the others stay as they are")
+        kept = [line for line, values in lines if values and values["step"] <= step]
+        if len(kept) < len(lines):
             partial = self.path.with_suffix(".partial")
-            partial.write_text("".join(kept), encoding="utf-8")
+            partial.write_bytes(b"".join(kept))
             os.replace(partial, self.path)
 
 
@@ -105,9 +110,18 @@ def _but_for_files(hook: Callable[[Any], object]) -> Callable[[Any], None]:
 
 
 def read(workdir: str | Path, split: str = "train") -> list[dict[str, float]]:
-    """The lines of DIR/metrics.jsonl of one split ("train", "validation"), in order."""
-    lines = storage.read(storage.at(workdir) / FILE).decode().splitlines()
-    return [line for line in map(json.loads, lines) if line["split"] == split]
+    """The lines of DIR/metrics.jsonl of one split ("train", "validation"), in order; those that are whole."""
+    lines = map(_parse, io.BytesIO(storage.read(storage.at(workdir) / FILE)))
+    return [values for values in lines if values and values["split"] == split]
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """What a line of metrics.jsonl says; None: it is not whole (cut, or with other bytes in it after a power cut)."""
+    with contextlib.suppress(ValueError):
+        values = json.loads(line)
+        if line.endswith(b"\n") and isinstance(values, dict) and isinstance(values.get("step"), int) and "split" in values:
+            return values
+    return None
 
 
 def progress_line(step: int, steps: int, values: Mapping[str, float], speed: Mapping[str, float]) -> str:

@@ -34,6 +34,8 @@ def read(directory: str | Path) -> tuple[Origin, ...]:
         return tuple(Origin(**entry) for entry in json.loads(storage.read(path)))
     except FileNotFoundError:
         return ()
+    except InputError:  # a store that cannot be reached, for one
+        raise
     except (OSError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a list of origins, each with part, source and licence ({error})") from None
 
@@ -42,7 +44,7 @@ def write(directory: str | Path, origins: Iterable[Origin]) -> None:
     """Writes origins.json, whole; without origins there is no file."""
     path, found = storage.at(directory) / FILE, [dataclasses.asdict(origin) for origin in origins]
     if not found:
-        path.unlink(missing_ok=True)
+        storage.drop(path)
         return
     storage.write(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 

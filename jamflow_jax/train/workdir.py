@@ -54,5 +54,7 @@ def _json(path: Path) -> dict:
         return json.loads(storage.read(path))
     except FileNotFoundError:
         raise InputError(f"{path.parent}: not the directory of a run ({path.name} is missing)") from None
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(f"{path}: {error}") from None

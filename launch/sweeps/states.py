@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jamflow_jax.config import build
-from jamflow_jax.errors import ConfigError
+from jamflow_jax.errors import ConfigError, InputError
 from launch.outputs.staging import write_text
 from launch.sweeps.plan import Run
 
@@ -37,9 +37,15 @@ class Status:
 
 
 def status(folder: str | Path, run: Run) -> Status:
-    """Of one run, as it was written last; a run that nobody started waits."""
+    """Of one run, as it was written last; a run that nobody started waits. Raises InputError: the file is damaged."""
     path = Path(folder) / "status" / f"{run.name}.json"
-    return build(Status, json.loads(path.read_text(encoding="utf-8")), where=str(path)) if path.exists() else Status()
+    if not path.exists():
+        return Status()
+    try:
+        values = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path}: not a status ({error}); remove the file, and the run goes on from its last checkpoint") from None
+    return build(Status, values, where=str(path))
 
 
 def write_status(folder: str | Path, run: Run, new: Status) -> Status:

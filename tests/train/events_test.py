@@ -51,7 +51,7 @@ def test_a_line_that_was_cut_is_left_out(tmp_path):
     log.start(0)
     log.close()
     with open(tmp_path / "events.jsonl", "a") as file:
-        file.write('{"event": "spe')
+        file.write('5\n{"event": "spent", "step": 2}\n\0\0\0\n{"event": "spe')
     log = events.EventLog(tmp_path)
     log.spent(3, {"step": 1.23456})
     log.close()

@@ -28,6 +28,19 @@ def test_lines_beyond_the_checkpoint_and_torn_lines_go(tmp_path):
     assert [line["step"] for line in metrics.read(tmp_path)] == [5, 10]
 
 
+def test_damaged_lines_go_and_the_others_stay_byte_for_byte(tmp_path):
+    good = [f'{{"step": {step},  "split": "train", "loss": 0.10}}\n'.encode() for step in (5, 10, 15, 20)]
+    damaged = [b"\0" * 40 + b"\n", b'{"step": 7, "spl\n', b"12\n", b'{"step": "7", "split": "train"}\n', b"\xff\xfe\r{}\n"]
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join([good[0], *damaged, *good[1:]]))
+    assert [line["step"] for line in metrics.read(tmp_path)] == [5, 10, 15, 20]
+    said = []
+    metrics.MetricsLog(tmp_path, 15, said.append).close()
+    assert said == ["metrics.jsonl: 5 of 9 lines not whole, dropped; the others stay as they are"]
+    assert (tmp_path / "metrics.jsonl").read_bytes() == b"".join(good[:3])
+    metrics.MetricsLog(tmp_path, 15, said.append).close()
+    assert len(said) == 1
+
+
 def test_progress_line():
     speed = {"steps_per_s": 3.2, "frames_per_s": 45000}
     line = metrics.progress_line(1200, 20000, {"audio": 1.0, "motion": 0.5, "lr": 7.5e-5, "skipped": 0}, speed)
