@@ -85,17 +85,17 @@ def test_every_second_of_a_run_is_in_one_phase(run, tiny, tmp_path, monkeypatch)
     at_end = []
 
     def ended():
-        assert storage.exists(tmp_path / "checkpoints" / "2")
+        assert steps(tmp_path / "checkpoints") == [9, 12]
         at_end.append(next(ticks))
 
-    run(tiny(steps=2, evaluation={"every": 0}), tmp_path, ended=ended, times=events.Times(since=0))
+    run(tiny(), tmp_path, ended=ended, times=events.Times(since=0))
     seconds = events.account(events.read(tmp_path))
     assert len(at_end) == 1 and sum(seconds.values()) == next(ticks) - 1  # the tick before is the last that was counted
     assert seconds["initialise"] >= 1000 and seconds["lost"] == 0
 
 
 def test_a_run_that_is_stopped_has_not_ended(run, tiny, tmp_path):
-    outcome, _ = run(tiny(steps=3), tmp_path, lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 0 else None,
+    outcome, _ = run(tiny(), tmp_path, lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 0 else None,
                      ended=lambda: pytest.fail("it goes on"))  # fmt: skip
     assert outcome.interrupted
 
