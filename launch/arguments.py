@@ -7,8 +7,9 @@ SLOWEST, FASTEST = 1, 240  # frames a second of a video
 
 
 def key_value(text: str) -> str:
-    """KEY=VALUE."""
-    if "=" not in text:
+    """KEY=VALUE, neither of them empty; no - before the key."""
+    key, _, value = text.partition("=")
+    if not key or not value or key.startswith("-"):
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return text
 

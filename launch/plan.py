@@ -3,8 +3,9 @@
     jamflow plan --config configs/base.py --topology v5e:4x4        also v5p:4x4x4, v6e:16x16, h200x8; --slices 2
 
 For a TPU the real train step is compiled, on this machine, by the TPU's own compiler (libtpu: pip install 'jamflow-jax[plan]').
-GPU topologies are by formula alone, and say so. Without a data set the batch is one bucket of clips of --seconds. Variants of clips
-a step, microbatches and remat are ranked by formula; the best is compiled, and the next while the compiler refuses.
+GPU topologies are by formula alone, and say so. --slices N stands for --config.mesh.slices=N. Without a data set the batch is one
+bucket of clips of --seconds. Variants of clips a step, microbatches and remat are ranked by formula; the best is compiled, and the
+next while the compiler refuses.
 """
 import argparse
 import dataclasses
@@ -12,14 +13,14 @@ import json
 import math
 import os
 import sys
-from pathlib import Path
 
-from launch.arguments import positive_count
+from launch.arguments import positive, positive_count
 from launch.exits import CLEAN, NOTHING_USABLE, Parser, one_line_errors
 
 GIB = 2**30
 DOUBT = 1.05  # a formula's bytes may be so much too few
 REFUSED = 3  # variants at most that are compiled by default
+SECONDS = 10  # of a clip, without a data set
 
 
 @one_line_errors
@@ -29,14 +30,31 @@ def main(argv: list[str]) -> int:
     from jamflow_jax.parallel import topology  # imports jax, which reads the environment when it first looks for devices
 
     os.environ.update(topology.ENVIRONMENT)
+    from launch.outputs.staging import check_file, write_text
+
+    if options.json is not None:
+        check_file(options.json, "--json")
+    config = configured(options, overrides)
+    place = topology.parse(options.topology, config.mesh.slices)
+    found = plan(config, place, options.seconds or SECONDS, options.tries, _say)
+    if options.json:
+        write_text(options.json, json.dumps({"config": options.config, **found}, indent=1) + "\n")
+    return CLEAN if found["fits"] else NOTHING_USABLE
+
+
+def configured(options: argparse.Namespace, overrides: list[str]):
+    """The RunConfig to plan, with the --slices. Raises ConfigError where an option and the config say different things."""
+    from jamflow_jax.errors import ConfigError
     from launch import run_config
 
-    place = topology.parse(options.topology, options.slices)
-    config = run_config.load(options.config, [*overrides, f"--config.mesh.slices={options.slices}"])
-    found = plan(config, place, options.seconds, options.tries, _say)
-    if options.json:
-        Path(options.json).write_text(json.dumps({"config": options.config, **found}, indent=1) + "\n", encoding="utf-8")
-    return CLEAN if found["fits"] else NOTHING_USABLE
+    config, slices = run_config.load(options.config, overrides), options.slices
+    if options.seconds and config.data.path:
+        raise ConfigError(f"--seconds {options.seconds:g}: clips are those of {config.data.path}; leave --seconds away, or the "
+                          "data set (--config.data.path=)")  # fmt: skip
+    if slices and config.mesh.slices not in (1, slices):
+        raise ConfigError(f"--slices {slices}: the config's mesh.slices is {config.mesh.slices}; leave --slices away, or set "
+                          f"--config.mesh.slices={slices}")  # fmt: skip
+    return dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, slices=slices or config.mesh.slices))
 
 
 def plan(config, place, seconds: float, tries: int | None, say) -> dict:
@@ -87,7 +105,7 @@ def plan(config, place, seconds: float, tries: int | None, say) -> dict:
         times, more = better.speed / _rate(tried[best]), len({*tried, own}) + 1
         say(f"not tried, by formula better: {_words(better.variant)}: {better.bytes / GIB:.1f} GiB, "
             f"{times:.2f} times the frames a second; --tries {more} tries it")  # fmt: skip
-    say(f"as flags: {best.flags(frames)}")
+    say(f"as flags: {best.flags(frames)}{f' --config.mesh.slices={place.slices}' if place.slices > 1 else ''}")
     short = [{**dataclasses.asdict(v), "fits": row["fits"], "bytes": row["bytes"]["total"]} for v, row in tried.items()]
     return {**tried[best], "tried": short, "better_by_formula": better and dataclasses.asdict(better)}
 
@@ -216,8 +234,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser("plan", __doc__)
     parser.add_argument("--config", required=True, metavar="FILE", help="a config file, or the name of one in the package (base)")
     parser.add_argument("--topology", required=True, metavar="NAME", help="v5e:4x4, v5p:4x4x4, v6e:16x16, h200x8, ...")
-    parser.add_argument("--slices", type=int, default=1, metavar="N", help="TPU slices joined by the data-centre network (1)")
-    parser.add_argument("--seconds", type=float, default=10, metavar="S", help="length of a clip, without a data set (10)")
+    parser.add_argument("--slices", type=positive_count, metavar="N",
+                        help="TPU slices joined by the data-centre network (default: the config's mesh.slices)")  # fmt: skip
+    parser.add_argument("--seconds", type=positive, metavar="S", help=f"length of a clip, without a data set ({SECONDS})")
     parser.add_argument("--tries", type=positive_count, metavar="N",
                         help="variants in all, the run as configured first; 1: it alone (default: the best by formula that fits)")
     parser.add_argument("--json", metavar="FILE", help="the numbers, for a program to read")

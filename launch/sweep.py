@@ -29,7 +29,10 @@ def main(argv: list[str]) -> int:
     if options.file[:-1] not in ([], ["status"]):
         parser.error(f"expected FILE or status FILE, got {' '.join(options.file)}")
 
+    _check(parser, options)
+
     from jamflow_jax import storage
+    from launch.outputs.staging import check_writable
     from launch.sweeps import local, slurm, states
     from launch.sweeps import plan as plans
 
@@ -39,6 +42,7 @@ def main(argv: list[str]) -> int:
     sweep = plans.part(sweep, options.row, options.seeds)
     runs = plans.plan(sweep)
     folder = storage.here(options.out or ("runs/sweeps-smallest" if options.smallest else "runs/sweeps"))
+    parallel = options.parallel or 1
     words = ["jamflow", "sweep", options.file[-1], *["--smallest"] * options.smallest]
     words += ["--out", options.out] if options.out else []
     words += ["--seeds", ",".join(map(str, options.seeds))] if options.seeds else []
@@ -51,10 +55,12 @@ def main(argv: list[str]) -> int:
     print(f"{sweep.name}: {sweep.question}")
     print(f"  {len(sweep.named_rows())} rows x {len(sweep.seeds)} seeds = {count} results of {len(runs)} trainings, in {folder}")
     parameters = dict(word.partition("=")[::2] for word in options.slurm)
+    check_writable(folder)
+    if options.launcher == "slurm":
+        slurm.check(parallel, parameters)
     if options.dry_run:
         if options.launcher == "slurm":
-            slurm.check(options.parallel, parameters)
-            print(", ".join([f"  one array of {len(runs)} SLURM jobs, {options.parallel} at a time", *options.slurm]))
+            print(", ".join([f"  one array of {len(runs)} SLURM jobs, {parallel} at a time", *options.slurm]))
         _list(sweep, runs, folder)
         return CLEAN
     states.check_same(folder, runs)
@@ -67,8 +73,8 @@ def main(argv: list[str]) -> int:
 
     if options.launcher == "slurm":
         if left:
-            jobs = slurm.submit(left, folder, options.parallel, parameters)
-            print(f"submitted {len(left)} runs as jobs {jobs[0].job_id} to {jobs[-1].job_id}, {options.parallel} at a time; "
+            jobs = slurm.submit(left, folder, parallel, parameters)
+            print(f"submitted {len(left)} runs as jobs {jobs[0].job_id} to {jobs[-1].job_id}, {parallel} at a time; "
                   f"{len(busy)} are there already")  # fmt: skip
         print(f"jamflow sweep status {options.file[-1]} looks at them")
         return CLEAN
@@ -77,14 +83,28 @@ def main(argv: list[str]) -> int:
     stopped = False
     if left:
         order = {run.name: f"[{n}/{len(left)}]" for n, run in enumerate(left, 1)}
-        devices = options.gpus.split(",") if options.gpus else ()
+        devices = options.gpus or ()
         stopped = local.run_all(
-            left, folder, len(devices) or options.parallel, devices,
+            left, folder, len(devices) or parallel, devices,
             lambda run: print(f"{order[run.name]} {run.name}: begins; {folder / 'logs' / run.name}.log", flush=True),
             lambda run, found: print(f"{order[run.name]} {run.name}: {_outcome(found)}", flush=True),
         )  # fmt: skip
     code = _status(sweep, runs, folder, again, brief=True)
     return INTERRUPTED if stopped else code
+
+
+def _check(parser: Parser, options: argparse.Namespace) -> None:
+    """Ends the command on an option that would not be read."""
+    given = {f"--{name.replace('_', '-')}": getattr(options, name) for name in ("launcher", "parallel", "gpus", "slurm", "dry_run")}
+    if options.file[:-1] and (unread := next((name for name, value in given.items() if value), None)):
+        parser.error(f"{unread}: status starts nothing; leave it away")
+    if options.slurm and options.launcher != "slurm":
+        parser.error("--slurm: of --launcher slurm; add that, or leave it away")
+    if options.gpus and (options.launcher == "slurm" or options.parallel):
+        parser.error("--gpus: of --launcher local, one run on each of them; leave it away, or "
+                     + ("ask with --slurm gpus_per_node=1" if options.launcher == "slurm" else "--parallel"))  # fmt: skip
+    if options.out == "":
+        parser.error("--out is empty; name a folder, or leave it away")
 
 
 def _check_begun(folder: Path, again: str) -> None:
@@ -168,17 +188,24 @@ def _outcome(found) -> str:
 def _parser() -> Parser:
     parser = Parser("sweep", __doc__)
     parser.add_argument("file", nargs="+", metavar="[status] FILE", help="a sweep file, or the name of one in configs/sweeps")
-    parser.add_argument("--launcher", choices=("local", "slurm"), default="local", help="where the runs go (default %(default)s)")
+    parser.add_argument("--launcher", choices=("local", "slurm"), help="where the runs go (default local)")
     parser.add_argument("--seeds", type=_seeds, default=(), metavar="LIST", help="some of the sweep's, as in 0,1 (default: all)")
     parser.add_argument("--row", action="append", default=[], metavar="NAME", help="one of the sweep's; may be repeated")
-    parser.add_argument("--parallel", type=positive_count, default=1, metavar="N", help="runs at a time (default %(default)s)")
-    parser.add_argument("--gpus", metavar="LIST", help="local: one run on each of these at a time, as in 0,1,2,3")
+    parser.add_argument("--parallel", type=positive_count, metavar="N", help="runs at a time (default 1)")
+    parser.add_argument("--gpus", type=_gpus, metavar="LIST", help="local: one run on each of these at a time, as in 0,1,2,3")
     parser.add_argument("--slurm", action="append", default=[], type=key_value, metavar="KEY=VALUE",
                         help="of sbatch: partition, time (minutes), gpus_per_node, account, ...; may be repeated")  # fmt: skip
     parser.add_argument("--smallest", action="store_true", help="the sweep's smallest form")
     parser.add_argument("--out", metavar="DIR", help="default: runs/sweeps (--smallest: runs/sweeps-smallest)")
     parser.add_argument("--dry-run", action="store_true", help="check everything and print the commands of every run")
     return parser
+
+
+def _gpus(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected the numbers of GPUs, as in 0,1")
+    return names
 
 
 def _seeds(text: str) -> tuple[int, ...]:

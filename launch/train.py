@@ -9,6 +9,7 @@ SIGTERM or Ctrl-C saves and stops; so does a kill, but for the steps since the l
 import argparse
 import dataclasses
 import sys
+import time
 from pathlib import Path
 
 from launch.exits import CLEAN, SOME_REJECTED, Parser, end_together, one_line_errors
@@ -17,18 +18,20 @@ from launch.exits import CLEAN, SOME_REJECTED, Parser, end_together, one_line_er
 @end_together
 @one_line_errors
 def main(argv: list[str]) -> int:
+    began = time.perf_counter()  # imports are part of the run's time
     options, overrides = _parser().parse_known_args(argv)
 
     from jamflow_jax import storage
+    from jamflow_jax.train import events
     from launch import run_config
     from launch.allocator import keep_freed_memory
 
     keep_freed_memory()
     workdir = storage.at(options.workdir)
-    return train(run_config.load(options.config, overrides), workdir)
+    return train(run_config.load(options.config, overrides), workdir, events.Times(began))
 
 
-def train(config, workdir: Path) -> int:
+def train(config, workdir: Path, times) -> int:
     """Opens the data a RunConfig names, fits the model's dimensions to it, and trains in `workdir`; returns the exit code."""
     import jax
 
@@ -105,15 +108,17 @@ def train(config, workdir: Path) -> int:
             if vocoder:
                 storage.write(storage.at(workdir) / vocoder.name, storage.read(vocoder))
 
-    for origin in inherited:
-        say(str(origin))
-    outcome = loop.run(config, data, mesh, workdir, start, say, begun)
-    if outcome.interrupted:
-        say(f"stopped and saved at step {outcome.step:,}; the same command goes on from there")
-    else:
+    def ended():
         write()  # a resumed run may have been given more steps
         if config.checkpoint.export:
             export.export(workdir, config, mesh, say)
+
+    for origin in inherited:
+        say(str(origin))
+    outcome = loop.run(config, data, mesh, workdir, start, say, begun, ended, times)
+    if outcome.interrupted:
+        say(f"stopped and saved at step {outcome.step:,}; the same command goes on from there")
+    else:
         say(f"done: {outcome.step:,} steps in {workdir}")
     say(events.summary(events.read(workdir)))
     if loader.damaged:

@@ -30,12 +30,11 @@ def make_mesh(
       ConfigError: sizes that do not multiply to the number of devices; `slices` that are not those the devices come in.
     """
     devices = jax.devices() if devices is None else devices
-    sizes = axis_sizes(data, fsdp, tensor, sequence, len(devices))
-    found = len({getattr(device, "slice_index", 0) for device in devices})
+    # of GPUs JAX numbers the hosts as slices: theirs is one network, whatever it says
+    found = len({device.slice_index if device.platform == "tpu" and hasattr(device, "slice_index") else 0 for device in devices})
     if slices != found:
         raise ConfigError(f"config.mesh.slices is {slices}, but the devices come in {found} slice{'s' * (found > 1)}")
-    if sizes[0] % slices:
-        raise ConfigError(f"config.mesh.data is {sizes[0]}: the {slices} slices lie along it, so it must be a multiple of them")
+    sizes = axis_sizes(data, fsdp, tensor, sequence, len(devices), slices)
     within, across = (sizes[0] // slices, *sizes[1:]), (slices, 1, 1, 1)
 
     def arranged(split: bool) -> np.ndarray:
@@ -50,8 +49,8 @@ def make_mesh(
     return Mesh(chips, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def axis_sizes(data: int, fsdp: int, tensor: int, sequence: int, devices: int) -> tuple[int, int, int, int]:
-    """Sizes of AXES that multiply to `devices`, -1 filled in. Raises ConfigError: there are none."""
+def axis_sizes(data: int, fsdp: int, tensor: int, sequence: int, devices: int, slices: int = 1) -> tuple[int, int, int, int]:
+    """Sizes of AXES that multiply to `devices`, -1 filled in. Raises ConfigError: there are none, or slices do not divide data."""
     sizes = [data, fsdp, tensor, sequence]
     rest = math.prod(size for size in sizes if size != -1)
     wrong = sizes.count(-1) > 1 or any(size == 0 or size < -1 for size in sizes) or devices % rest
@@ -60,6 +59,8 @@ def axis_sizes(data: int, fsdp: int, tensor: int, sequence: int, devices: int) -
     if wrong or math.prod(sizes) != devices:
         shape = ", ".join(f"{axis} {size}" for axis, size in zip(AXES, (data, fsdp, tensor, sequence)))
         raise ConfigError(f"config.mesh: {shape} do not multiply to the {devices} devices there are (one may be -1)")
+    if sizes[0] % slices:
+        raise ConfigError(f"config.mesh.data is {sizes[0]}: the {slices} slices lie along it, so it must be a multiple of them")
     return tuple(sizes)
 
 

@@ -143,8 +143,11 @@ def _place(start_seconds: float) -> Place | None:
         return None
     if count is None or number is None:
         raise ConfigError(f"{ADDRESS} is set, and no cluster that JAX knows: set {COUNT} and {NUMBER} as well")
-    if not 0 <= number < count or not address.rpartition(":")[2].isdigit():
-        raise ConfigError(f"{ADDRESS}={address}, {COUNT}={count}, {NUMBER}={number}: expected HOST:PORT and a number from 0 on")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise ConfigError(f"{ADDRESS}={address}: expected HOST:PORT, the port a number from 1 to {2**16 - 1}")
+    if not 0 <= number < count:
+        raise ConfigError(f"{COUNT}={count}, {NUMBER}={number}: expected a number from 0 on, below the count")
     return address, count, number, devices[0] if devices else None
 
 

@@ -50,7 +50,8 @@ def parse(text: str, slices: int = 1) -> Topology:
     if chip is None or bool(tpu) != (chip.torus > 0):
         raise ConfigError(f"--topology {text}: expected one like {known}")
     if slices < 1 or (gpu and slices > 1):
-        raise ConfigError(f"--slices {slices}: " + ("GPUs have no slices: name them all" if gpu else "at least 1"))
+        raise ConfigError(f"--topology {text} in {slices} slices: " + (
+            f"GPUs have no slices: name them all, as in {chip.name}x64, with config.mesh.slices 1" if gpu else "at least 1"))
     sizes = [int(size) for size in (tpu or gpu).group(2).split("x")]
     if math.prod(sizes) == 0 or (tpu and len(sizes) != chip.torus):
         like = f"{chip.name}:{'x'.join('4' * chip.torus)}" if tpu else f"{chip.name}x8"

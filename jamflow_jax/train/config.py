@@ -121,8 +121,12 @@ class RunConfig:
             "processes.stuck_seconds": self.processes.stuck_seconds,
         }  # fmt: skip
         for name, value in positive.items():
-            if not value > 0:
+            if not 0 < value < math.inf:
                 raise ValueError(f"{name} is {value}; it must be positive")
+        axes = (self.mesh.data, self.mesh.fsdp, self.mesh.tensor, self.mesh.sequence)
+        if axes.count(-1) > 1 or any(size < 1 and size != -1 for size in axes) or self.mesh.slices < 1:
+            raise ValueError(f"mesh.data, fsdp, tensor and sequence are {axes}, mesh.slices {self.mesh.slices}: numbers from 1 on "
+                             "are needed; one of the four may be -1, what is left")  # fmt: skip
         optim = self.optim
         if not 0 <= optim.warmup < self.steps:
             raise ValueError(f"optim.warmup of {optim.warmup:,} steps does not fit a run of {self.steps:,}")

@@ -3,15 +3,22 @@
     {"event": "start", "time": ..., "step": 40}                                  a process begins, at this step
     {"event": "spent", "time": ..., "step": 60, "seconds": {"step": 9.1, "data": 0.2, ...}}      since the line before
 
-Seconds are those of process 0's clock, each counted once, under one of
+Seconds are those of process 0's clock from the first line of `jamflow train` on, each counted once, under one of
 
-    initialise, compile, data, step, checkpoint, evaluation        (first calls of a program count as compile)
+    initialise      all before the first step: imports, the other processes, data, parameters or the checkpoint to go on from
+    compile         first calls of a program
+    data            waiting for batches
+    step            the loop itself, and waiting for what devices do in its steps
+    evaluation      held-out losses
+    checkpoint      saving; at the end also what a finished run leaves: its config, the export
+    profile         starting a trace and writing it
 
 and, found when the file is read: `lost`, steps (with all that went into them) that were done again after a kill,
 
     goodput = seconds of steps that count / all seconds
 
-Time in which no process ran, and what a killed one did after its last line, is in no line and not counted.
+Time in which no process ran, and what one did after its last line (a killed one; the last words of any), is in no line and not
+counted.
 """
 import contextlib
 import json
@@ -22,16 +29,27 @@ from pathlib import Path
 from jamflow_jax import storage
 
 FILE = "events.jsonl"
-PHASES = ("initialise", "compile", "data", "step", "checkpoint", "evaluation")
+PHASES = ("initialise", "compile", "data", "step", "checkpoint", "evaluation", "profile")
 
 
 class Times:
-    """Seconds by phase since they were last taken; a phase within another stops the outer one's clock."""
+    """Seconds by phase since they were last taken; a phase within another stops the outer one's clock.
 
-    def __init__(self):
+    Outside of all blocks time counts as the phase that `begin` named last, at first "initialise": none is in no phase.
+
+    Args:
+      since: what `time.perf_counter` said when the first phase began; None: now.
+    """
+
+    def __init__(self, since: float | None = None):
         self._seconds: dict[str, float] = {}
-        self._phases: list[str] = []
-        self._since = time.perf_counter()
+        self._phases = ["initialise"]
+        self._since = time.perf_counter() if since is None else since
+
+    def begin(self, name: str) -> None:
+        """From now on time outside of blocks counts as `name`."""
+        self._count()
+        self._phases[0] = name
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -52,8 +70,7 @@ class Times:
 
     def _count(self) -> None:
         now = time.perf_counter()
-        if self._phases:
-            self._seconds[self._phases[-1]] = self._seconds.get(self._phases[-1], 0.0) + now - self._since
+        self._seconds[self._phases[-1]] = self._seconds.get(self._phases[-1], 0.0) + now - self._since
         self._since = now
 
 

@@ -60,6 +60,7 @@ class Outcome:
 def run(
     config: RunConfig, data: Data, mesh: Mesh, workdir: str | Path,
     start: Callable[[], dict[str, Any]] = dict, say: Callable[[str], None] = print, begun: Callable[[], None] = lambda: None,
+    ended: Callable[[], None] = lambda: None, times: events.Times | None = None,
 ) -> Outcome:  # fmt: skip
     """Trains until `config.steps`, from the newest checkpoint in `workdir` if there is one.
 
@@ -71,22 +72,27 @@ def run(
       start: parameters to start from, {stream: arrays}; called only when there is no checkpoint.
       say: told of everything a user should read, line by line.
       begun: called when a new run has its state, before its first step: what is wrong with a start leaves no trace.
+      ended: called when a run is finished and its checkpoints are whole; its time is the run's.
+      times: the process's clock, where it began before.
 
     Raises:
       InputError: a checkpoint of another run or data, all checkpoints damaged, or a gradient that stays non-finite.
     """
-    checkpoints, times = Checkpoints(storage.at(workdir) / "checkpoints", config.checkpoint), events.Times()
+    checkpoints, times = Checkpoints(storage.at(workdir) / "checkpoints", config.checkpoint), times or events.Times()
     with jax.set_mesh(mesh), Interrupt() as stop:
-        with times.phase("initialise"):
-            state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
+        state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
         processes.moved()
         first = jax.process_index() == 0
         log = Log(config, workdir, times, step, say) if first else _NoLog()
-        profiler = Profiler(config.profile, workdir)
+        profiler = Profiler(config.profile, workdir, times)
+        times.begin("step")
         try:
             outcome = _Loop(config, data, mesh, checkpoints, log, times, profiler, say).run(state, step, rows, stop)
-            with times.phase("checkpoint"):
-                checkpoints.close()
+            profiler.close()
+            times.begin("checkpoint")
+            checkpoints.close()
+            if not outcome.interrupted:
+                ended()
             log.spent(outcome.step)
             log.keep()
             return outcome

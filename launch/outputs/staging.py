@@ -71,11 +71,14 @@ def check_other(out: str | Path, *inputs: str | Path | None) -> None:
         raise ConfigError(f"--out {out}: is read as well; name another file")
 
 
-def check_file(out: str | Path) -> None:
-    """Raises ConfigError if `out`, a file to be written, is a folder; OSError if its folder cannot be written into, naming that."""
-    if os.path.isdir(out):
-        raise ConfigError(f"--out {out}: is a folder; name a file")
-    check_writable(Path(out).parent)
+def check_file(out: str | Path, option: str = "--out") -> None:
+    """Raises ConfigError if `out`, a file to be written, is empty or a folder; OSError if it could not be written."""
+    if not os.fspath(out) or os.path.isdir(out):
+        raise ConfigError(f"{option} {out or repr('')}: is {'a folder' if out else 'empty'}; name a file")
+    try:
+        check_writable(Path(out).parent)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}; name a file that can be written", f"{option} {out}") from None
 
 
 def check_new(folder: str | Path) -> None:

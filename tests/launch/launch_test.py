@@ -38,13 +38,29 @@ def test_a_dry_run_prints_the_job_set(where, kind, capsys):
     (["gke", "--image", "i", "--topology", "v5e:4", *WORDS], "--topology v5e:4: expected one such as"),
     (["gke", "--image", "i", "--topology", "v5e:4x4", "--name", "My_Run", *WORDS], "--name My_Run: Kubernetes wants"),
     (["gke", "--image", "i", "--topology", "v5e:4x4", "--slices", "2", *WORDS], "--slices 2: the config's mesh.slices is 1; add"),
-    (["local", "--nodes", "4", *WORDS], "--nodes: of slurm and gke"),
+    (["local", "--nodes", "4", *WORDS], "--nodes: of slurm and gke, not of --launcher local"),
+    (["slurm", "--topology", "v5e:4x4", *WORDS], "--topology: of gke, not of --launcher slurm"),
+    (["slurm", "--tpu", "x", *WORDS], "--tpu: of tpu, not of --launcher slurm"),
+    (["gke", "--slurm", "time=1", *WORDS], "--slurm: of slurm, not of --launcher gke"),
+    (["tpu", "--tpu", "t", "--zone", "z", "--name", "n", *WORDS], "--name: of gke, not of --launcher tpu"),
+    (["slurm", "--nodes", "2", "--slurm", "nodes=4", *WORDS], "--nodes and --slurm nodes=... are the same option"),
+    (["gke", "--image", "i", "--topology", "v5e:4x4", "--nodes", "2", *WORDS], "--nodes says nothing beside --topology"),
+    (["gke", "--image", "i", "--accelerator", "a", "--slices", "2", *WORDS], "--slices says nothing beside --accelerator"),
+    (["gke", "--image", "i", "--topology", "v5p:4x4x4", *WORDS, "--config.mesh.fsdp=7"], "not multiply to the 64 devices"),
+    (["gke", "--image", "i", "--topology", "v5e:4x4", *WORDS, "--config.mesh.slices=2"], "data is 1: the 2 slices lie along"),
+    (["gke", "--image", "i", "--accelerator", "a", "--nodes", "2", *WORDS, "--config.mesh.fsdp=8"], "multiply to the 16 devices"),
+    (["slurm", "--nodes", "3", "--gpus", "4", *WORDS, "--config.mesh.fsdp=8"], "do not multiply to the 12 devices"),
+    (["slurm", *WORDS, "--config.mesh.slices=2"], "config.mesh.slices is 2, but --launcher slurm has GPUs"),
+    (["tpu", "--tpu", "t", "--zone", "z", *WORDS, "--config.mesh.slices=2"], "slices is 2, but --launcher tpu starts one slice"),
+    (["local", *WORDS, "--config.mesh.fsdp=0"], "mesh.data, fsdp, tensor and sequence are (1, 0, 1, 1)"),
+    (["local", *WORDS, "--config.data.path="], "config.data.path is empty: add --config.data.path=DATA"),
+    (["local", *WORDS[:-1], "s3://b/x"], "s3://b/x: runs and models live in"),
     (["local"], "the words of jamflow train are missing"),
     (["local", "--", "--config", "configs/base.py"], "jamflow train: the following arguments are required: --workdir"),
     (["local", *WORDS, "--config.optim.lrr=1"], "config.optim.lrr: no such field, did you mean 'lr'?"),
 ])  # fmt: skip
 def test_mistakes(options, said, capsys):
-    assert launch.main(["--launcher", *options]) == 2
+    assert launch.main(["--dry-run", "--launcher", *options]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
 
@@ -54,6 +70,21 @@ def test_impossible_numbers(option, capsys):
     with pytest.raises(SystemExit) as ended:
         launch.main(["--launcher", "gke", *option, "--dry-run", *WORDS])
     assert ended.value.code == 2 and f"argument {option[0]}: a count" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pair", ["time", "=3", "time=", "--time=3"])
+def test_an_option_of_sbatch_has_a_name_and_a_value(pair, capsys):
+    with pytest.raises(SystemExit):
+        launch.main(["--launcher", "slurm", f"--slurm={pair}", "--dry-run", *WORDS])
+    assert f"argument --slurm: '{pair}' is not KEY=VALUE" in capsys.readouterr().err
+
+
+def test_gpus_that_sbatch_is_told_of_otherwise_are_not_counted(capsys, monkeypatch):
+    words = ["--launcher", "slurm", "--dry-run", *WORDS, "--config.mesh.fsdp=3"]
+    assert launch.main([*words[:2], "--slurm", "gpus-per-node=3", *words[2:]]) == 0
+    assert launch.main(words) == 2
+    monkeypatch.setenv("SBATCH_GPUS_PER_NODE", "3")
+    assert launch.main(words) == 0
 
 
 def test_the_slices_are_the_configs(capsys):

@@ -83,6 +83,10 @@ def test_what_the_compiler_refuses_does_not_fit_whatever_it_would_take(compiler)
     (["--topology", "h100x8", "--config.mesh.data=3"], "do not multiply to the 8"),
     (["--topology", "h100x8", "--seconds", "10000"], "a batch of bucket"),
     (["--topology", "h100x8", "--slices", "7"], "GPUs have no slices"),
+    (["--topology", "h100x8", "--config.mesh.slices=7"], "GPUs have no slices"),
+    (["--topology", "v5e:4x4", "--config.mesh.slices=2", "--slices", "3"], "--slices 3: the config's mesh.slices is 2; leave"),
+    (["--topology", "h100x8", "--config.data.path=d", "--seconds", "3"], "--seconds 3: clips are those of d; leave --seconds away"),
+    (["--topology", "h100x8", "--json", ""], "--json '': is empty; name a file"),
     (["--topology", "h100x8", "--config.optim.lrr=1"], "lrr"),
     (["--topology", "h100x8", "--nonsense"], "--nonsense"),
 ])  # fmt: skip
@@ -91,6 +95,48 @@ def test_one_line_for_what_cannot_be(words, says, capsys, monkeypatch):
     assert plan.main(["--config", "base", *words]) == 2
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["--seconds", "--slices"])
+@pytest.mark.parametrize("value", ["nan", "-5", "0", "inf"])
+def test_impossible_numbers(option, value, capsys):
+    with pytest.raises(SystemExit) as ended:
+        plan.main(["--config", "base", "--topology", "h100x8", option, value])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and f"argument {option}: " in error and "is needed" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("json", ["file/p.json", "."])
+def test_numbers_that_cannot_be_written_are_refused_before_the_work(json, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(plan, "plan", lambda *_: pytest.fail("it began"))
+    (tmp_path / "file").touch()
+    assert plan.main(["--config", "base", "--topology", "h200x8", "--json", str(tmp_path / json)]) in (1, 2)
+    error = capsys.readouterr().err
+    assert f"error: --json {tmp_path / json}: " in error and "name a file" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("words, slices", [
+    ([], 1), (["--slices", "2"], 2), (["--config.mesh.slices=2"], 2), (["--config.mesh.slices=2", "--slices", "2"], 2),
+])  # fmt: skip
+def test_the_slices_are_the_configs_or_the_options(words, slices, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    planned = []
+
+    def record(config, place, *_):
+        planned.append((config.mesh.slices, place.slices))
+        return {"fits": True}
+
+    monkeypatch.setattr(plan, "plan", record)
+    assert plan.main(["--config", "3b", "--topology", "v6e:16x16", *words]) == 0
+    assert planned == [(slices, slices)]
+
+
+def test_the_flags_of_a_plan_of_slices_name_them(compiler):
+    """Training asks for the number that the devices come in."""
+    config, lines = run_config.load("base", ["--config.mesh.slices=2"]), []
+    plan.plan(config, topology.parse("v5e:2x4", 2), 10, 1, lines.append)
+    assert lines[-1].startswith("as flags: ") and lines[-1].endswith(" --config.mesh.slices=2")
 
 
 @pytest.mark.slow

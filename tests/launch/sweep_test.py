@@ -101,6 +101,32 @@ def test_status_of_a_folder_without_a_sweep_makes_none(words, tmp_path, capsys):
     assert f"there is one in {tmp_path / 'out'}: name it with --out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("wrong, said", [
+    (["--slurm", "time=3"], "--slurm: of --launcher slurm"),
+    (["--gpus", "0,1", "--launcher", "slurm"], "--gpus: of --launcher local"),
+    (["--gpus", "0,1", "--parallel", "4"], "--gpus: of --launcher local, one run on each"),
+    (["--gpus", "0,,1"], "argument --gpus: '0,,1'; expected the numbers of GPUs"),
+    (["--gpus", ""], "argument --gpus: ''; expected the numbers of GPUs"),
+    (["--out", ""], "--out is empty"),
+])  # fmt: skip
+def test_no_option_goes_unread(words, capsys, wrong, said):
+    with pytest.raises(SystemExit):
+        sweep.main([words[0], *wrong, "--dry-run"])
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    with pytest.raises(SystemExit):
+        sweep.main(["status", *words, "--dry-run"])
+    assert "--dry-run: status starts nothing" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written_no_data_is_made(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sweep, "_data", lambda _: pytest.fail("it began"))
+    (tmp_path / "file").touch()
+    for more in ([], ["--dry-run"]):
+        assert sweep.main([words[0], "--out", str(tmp_path / "file" / "out"), *more]) == 1
+        assert capsys.readouterr().err == f"error: {tmp_path / 'file' / 'out'}: Not a directory\n"
+
+
 def test_wrong_usage(words, capsys):
     for wrong in (["joint_layerz"], [*words, "--parallel", "0"], [*words, "--seeds", "x"], [*words, "--slurm", "partition"],
                   ["statsu", *words]):  # fmt: skip

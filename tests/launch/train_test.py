@@ -3,6 +3,7 @@ import dataclasses
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import jax
@@ -77,7 +78,7 @@ def test_a_start_is_told_and_its_licence_and_vocoder_go_along(words, tmp_path, c
     bundle.save_model(source, made)
     (source / bundle.VOCODER).write_bytes(b"a vocoder")
 
-    def begin_only(config, data, mesh, workdir, start, say, begun):
+    def begin_only(config, data, mesh, workdir, start, say, begun, *_):
         given = start()
         begun()
         assert given.keys() == {"audio"}
@@ -94,6 +95,25 @@ def test_a_start_is_told_and_its_licence_and_vocoder_go_along(words, tmp_path, c
     monkeypatch.setattr(loop, "run", lambda *_: loop.Outcome(0, interrupted=True))  # resumed: the licence is still said and kept
     assert train.main([*words, "--workdir", str(run), f"--config.init.audio={source}"]) == 0
     assert str(origin) in capsys.readouterr().out and origins.read(run) == (origin,)
+
+
+def test_the_runs_time_is_the_commands_from_its_imports_to_the_export(words, tmp_path, capsys, monkeypatch):
+    from jamflow_jax.train import export, loop
+
+    seconds, exported = {}, []
+
+    def run(config, data, mesh, workdir, start, say, begun, ended, times):
+        seconds.update(times.take())
+        ended()
+        return loop.Outcome(3, interrupted=False)
+
+    monkeypatch.setattr("launch.compile_cache.use_compile_cache", lambda: None)
+    monkeypatch.setattr(train, "time", types.SimpleNamespace(perf_counter=lambda: time.perf_counter() - 1000))
+    monkeypatch.setattr(loop, "run", run)
+    monkeypatch.setattr(export, "export", lambda workdir, *_: exported.append(workdir))
+    assert train.main([*words, "--workdir", str(tmp_path / "run"), "--config.checkpoint.export=true"]) == 0
+    assert seconds.keys() == {"initialise"} and seconds["initialise"] > 1000
+    assert exported == [tmp_path / "run"] and (tmp_path / "run" / "config.json").exists()
 
 
 @pytest.mark.slow

@@ -74,6 +74,12 @@ def test_slices_there_are_not(sizes, says):
         make_mesh(**sizes, devices=[Chip(i, i // 4) for i in range(8)])
 
 
+def test_hosts_of_gpus_are_no_slices():
+    """JAX numbers them in `slice_index` too."""
+    mesh = make_mesh(fsdp=8, devices=[Chip(i, i // 4, platform="gpu", device_kind="NVIDIA H100") for i in range(8)])
+    assert dict(mesh.shape) == {"data": 1, "fsdp": 8, "tensor": 1, "sequence": 1}
+
+
 def test_put_batch():
     mesh = make_mesh(devices=jax.devices()[:1])
     batch = put_batch({"length": np.arange(4, dtype=np.int32)}, mesh)

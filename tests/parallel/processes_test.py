@@ -107,7 +107,8 @@ def test_a_tpu_of_one_host_is_alone(monkeypatch):
     ({"JAX_NUM_PROCESSES": ""}, "set JAX_NUM_PROCESSES and JAX_PROCESS_ID as well"),
     ({"JAX_PROCESS_ID": "4"}, "a number from 0 on"),
     ({"JAX_PROCESS_ID": "x"}, "expected whole numbers"),
-    ({"JAX_COORDINATOR_ADDRESS": "host"}, "expected HOST:PORT"),
+    *(({"JAX_COORDINATOR_ADDRESS": address}, "expected HOST:PORT, the port a number from 1 to 65535")
+      for address in ("host", "host:99999", "host:0", "host:\u00b2", ":8476")),
 ])  # fmt: skip
 def test_settings_that_contradict_each_other(monkeypatch, change, words):
     with pytest.raises(ConfigError, match=words):

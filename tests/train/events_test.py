@@ -20,7 +20,7 @@ def test_steps_that_are_done_again_are_lost():
              start(15), spent(15, initialise=4), spent(20, step=6)]  # fmt: skip
     found = events.account(lines)
     assert found == pytest.approx({"initialise": 9, "compile": 7, "data": 2, "step": 21, "checkpoint": 0.5, "evaluation": 0,
-                                   "lost": 5.5})  # fmt: skip
+                                   "profile": 0, "lost": 5.5})  # fmt: skip
     assert sum(found.values()) == pytest.approx(sum(sum(line.get("seconds", {}).values()) for line in lines))
     assert events.account([*lines, start(0)])["lost"] == pytest.approx(2 + 10 + 10 + 1 + 6)
 
@@ -43,7 +43,22 @@ def test_an_inner_phase_stops_the_outer(monkeypatch):
     with times.phase("evaluation"):
         with times.phase("compile"):
             pass
-    assert times.take() == {"evaluation": 2, "compile": 1} and times.take() == {}
+    assert times.take() == {"initialise": 2, "evaluation": 2, "compile": 1}
+
+
+def test_no_second_is_in_no_phase(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    times = events.Times(since=93.0)
+    now = 101.0
+    times.begin("step")
+    now = 105.0
+    with times.phase("data"):
+        now = 107.0
+    now = 110.0
+    assert times.take() == {"initialise": 8, "step": 7, "data": 2}
+    now = 111.0
+    assert times.take() == {"step": 1}
 
 
 def test_a_line_that_was_cut_is_left_out(tmp_path):

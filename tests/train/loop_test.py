@@ -1,4 +1,5 @@
 """The loop: a run that was stopped, killed or damaged gives the same bytes as one that was not."""
+import itertools
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
@@ -73,7 +75,29 @@ def test_what_a_run_leaves(whole):
     assert any((whole / "tb").iterdir())
     speed = json.loads((whole / "speed.jsonl").read_text().splitlines()[-1])
     assert speed["tflops_per_s"] > 0 and "mfu" not in speed  # nobody says what a CPU could do
-    assert {name for line in events.read(whole) for name in line.get("seconds", ())} == set(events.PHASES)
+    assert {name for line in events.read(whole) for name in line.get("seconds", ())} == {*events.PHASES} - {"profile"}
+
+
+def test_every_second_of_a_run_is_in_one_phase(run, tiny, tmp_path, monkeypatch):
+    """By a clock that moves on by one whenever it is read: from `since` to the last line nothing is left out."""
+    ticks = itertools.count(1000)
+    monkeypatch.setattr(events, "time", types.SimpleNamespace(perf_counter=lambda: next(ticks), time=lambda: 0.0))
+    at_end = []
+
+    def ended():
+        assert steps(tmp_path / "checkpoints") == [9, 12]
+        at_end.append(next(ticks))
+
+    run(tiny(), tmp_path, ended=ended, times=events.Times(since=0))
+    seconds = events.account(events.read(tmp_path))
+    assert len(at_end) == 1 and sum(seconds.values()) == next(ticks) - 1  # the tick before is the last that was counted
+    assert seconds["initialise"] >= 1000 and seconds["lost"] == 0
+
+
+def test_a_run_that_is_stopped_has_not_ended(run, tiny, tmp_path):
+    outcome, _ = run(tiny(), tmp_path, lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 0 else None,
+                     ended=lambda: pytest.fail("it goes on"))  # fmt: skip
+    assert outcome.interrupted
 
 
 SLOW = pytest.mark.slow
