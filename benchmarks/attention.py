@@ -19,6 +19,7 @@ from jamflow_jax.model.backends import BACKENDS
 from jamflow_jax.model.config import WindowConfig
 from jamflow_jax.parallel.mesh import batch_sharding, make_mesh
 from jamflow_jax.timeline import mel_frames_of_seconds, motion_frames
+from launch.allocator import keep_freed_memory
 
 
 def gradient(backend, rows: str, audio, motion):
@@ -78,6 +79,7 @@ def main() -> None:
     lengths, names = [float(x) for x in o.seconds.split(",")], o.backends.split(",")
     if o.topology:
         return compile_for(o.topology, lengths, o.heads)
+    keep_freed_memory()  # as `jamflow train` does
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {o.heads} heads, {o.dtype}, {o.rows} rows\n")
     ratios = [f"{names[0]} / {name}" for name in names[1:]]
     columns = ["clip", *(f"{name}, s" for name in names), *ratios, *(f"{name}, GiB" for name in names)]
