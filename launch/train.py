@@ -9,7 +9,6 @@ SIGTERM or Ctrl-C saves and stops; so does a kill, but for the steps since the l
 import argparse
 import dataclasses
 import sys
-import time
 from pathlib import Path
 
 from launch.exits import CLEAN, SOME_REJECTED, Parser, end_together, one_line_errors
@@ -18,7 +17,6 @@ from launch.exits import CLEAN, SOME_REJECTED, Parser, end_together, one_line_er
 @end_together
 @one_line_errors
 def main(argv: list[str]) -> int:
-    began = time.perf_counter()  # imports are part of the run's time
     options, overrides = _parser().parse_known_args(argv)
 
     from jamflow_jax import storage
@@ -28,7 +26,7 @@ def main(argv: list[str]) -> int:
 
     keep_freed_memory()
     workdir = storage.at(options.workdir)
-    return train(run_config.load(options.config, overrides), workdir, events.Times(began))
+    return train(run_config.load(options.config, overrides), workdir, events.Times(events.process_start()))
 
 
 def train(config, workdir: Path, times) -> int:

@@ -3,9 +3,9 @@
     {"event": "start", "time": ..., "step": 40}                                  a process begins, at this step
     {"event": "spent", "time": ..., "step": 60, "seconds": {"step": 9.1, "data": 0.2, ...}}      since the line before
 
-Seconds are those of process 0's clock from the first line of `jamflow train` on, each counted once, under one of
+Seconds are those of process 0 from its start on, each counted once, under one of
 
-    initialise      all before the first step: imports, the other processes, data, parameters or the checkpoint to go on from
+    initialise      all before the first step: Python, imports, the other processes, data, parameters or a checkpoint
     compile         first calls of a program
     data            waiting for batches
     step            the loop itself, and waiting for what devices do in its steps
@@ -22,6 +22,7 @@ counted.
 """
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +73,15 @@ class Times:
         now = time.perf_counter()
         self._seconds[self._phases[-1]] = self._seconds.get(self._phases[-1], 0.0) + now - self._since
         self._since = now
+
+
+def process_start() -> float:
+    """When this process started, by `time.perf_counter`, to 0.01 s; now, where the system is not Linux."""
+    age = 0.0
+    with contextlib.suppress(OSError, AttributeError):
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()  # the third and on; starttime is the 22nd (proc(5))
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.perf_counter() - age
 
 
 class EventLog:

@@ -3,7 +3,6 @@ import dataclasses
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import jax
@@ -97,8 +96,8 @@ def test_a_start_is_told_and_its_licence_and_vocoder_go_along(words, tmp_path, c
     assert str(origin) in capsys.readouterr().out and origins.read(run) == (origin,)
 
 
-def test_the_runs_time_is_the_commands_from_its_imports_to_the_export(words, tmp_path, capsys, monkeypatch):
-    from jamflow_jax.train import export, loop
+def test_the_runs_time_is_the_processes_from_its_start_to_the_export(words, tmp_path, capsys, monkeypatch):
+    from jamflow_jax.train import events, export, loop
 
     seconds, exported = {}, []
 
@@ -108,7 +107,7 @@ def test_the_runs_time_is_the_commands_from_its_imports_to_the_export(words, tmp
         return loop.Outcome(3, interrupted=False)
 
     monkeypatch.setattr("launch.compile_cache.use_compile_cache", lambda: None)
-    monkeypatch.setattr(train, "time", types.SimpleNamespace(perf_counter=lambda: time.perf_counter() - 1000))
+    monkeypatch.setattr(events, "process_start", lambda: time.perf_counter() - 1000)
     monkeypatch.setattr(loop, "run", run)
     monkeypatch.setattr(export, "export", lambda workdir, *_: exported.append(workdir))
     assert train.main([*words, "--workdir", str(tmp_path / "run"), "--config.checkpoint.export=true"]) == 0

@@ -1,5 +1,7 @@
 """Where the time went: each second counted once, steps done again counted as lost."""
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -44,6 +46,15 @@ def test_an_inner_phase_stops_the_outer(monkeypatch):
         with times.phase("compile"):
             pass
     assert times.take() == {"initialise": 2, "evaluation": 2, "compile": 1}
+
+
+def test_a_process_knows_when_it_started():
+    """Linux has one clock for all processes."""
+    code = "import time; first = time.perf_counter(); from jamflow_jax.train import events; print(first, events.process_start())"
+    before = time.perf_counter()
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    first, start = map(float, said.split())
+    assert before - 0.02 <= start < first  # it is known to 0.01 s
 
 
 def test_no_second_is_in_no_phase(monkeypatch):
