@@ -19,7 +19,7 @@ from jamflow_jax import storage
 from jamflow_jax.config import to_dict
 from jamflow_jax.errors import InputError
 from jamflow_jax.parallel import processes
-from jamflow_jax.parallel.mesh import put_batch
+from jamflow_jax.parallel.mesh import batch_parts, batch_shards, put_batch
 from jamflow_jax.train import events, flops, metrics, resume
 from jamflow_jax.train.checkpoint import Checkpoints
 from jamflow_jax.train.config import RunConfig
@@ -33,7 +33,7 @@ HostBatch = dict[str, np.ndarray]
 
 
 class Source(Protocol):
-    """Where batches come from: this process's examples of the global batch of any step."""
+    """Where batches come from: of the global batch of any step the examples of this process's `batch_parts`, part after part."""
 
     def iterate(self, start: int, stop: int | None = None) -> Iterator[HostBatch]:
         """The batches of steps start, start + 1, ..., read ahead."""
@@ -81,7 +81,7 @@ def run(
             state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
         processes.moved()
         first = jax.process_index() == 0
-        log = Log(config, workdir, times, step) if first else _NoLog()
+        log = Log(config, workdir, times, step, batch_shards(mesh) / len(batch_parts(mesh))) if first else _NoLog()
         profiler = Profiler(config.profile, workdir)
         try:
             outcome = _Loop(config, data, mesh, checkpoints, log, times, profiler, say).run(state, step, rows, stop)
@@ -220,10 +220,10 @@ class _Loop:
 
 
 class Log:
-    """The files that process 0 writes: what was computed, and where the time went."""
+    """The files that process 0 writes: what was computed, and where the time went. Its batches are 1 / `whole` of the global ones."""
 
-    def __init__(self, config: RunConfig, workdir: str | Path, times: events.Times, step: int):
-        self.config, self.times = config, times
+    def __init__(self, config: RunConfig, workdir: str | Path, times: events.Times, step: int, whole: float = 1.0):
+        self.config, self.times, self.whole = config, times, whole
         self.files = storage.Growing(workdir, (metrics.FILE, metrics.SPEED, events.FILE))
         self.values, self.events = MetricsLog(self.files.folder, step), events.EventLog(self.files.folder)
         self.step, self.working, self.flops = step, 0.0, 0.0  # since the last speed
@@ -237,9 +237,9 @@ class Log:
         self.events.spent(step, seconds)
 
     def took(self, batch: HostBatch) -> None:
-        """Counts the work of a batch. With several processes: as if all had batches like this one's."""
+        """Counts the work of a batch. With several processes: as if the rest of the global batch were like this process's."""
         lengths = batch["length"][batch["weight"] > 0]
-        self.flops += jax.process_count() * flops.step_flops(self.config, lengths.tolist(), present_streams(batch))
+        self.flops += self.whole * flops.step_flops(self.config, lengths.tolist(), present_streams(batch))
 
     def speed(self, step: int, frames_per_step: float) -> dict[str, float]:
         """Steps, valid mel frames and model FLOPs a second since the last call, without compilation, evaluation and checkpoints."""

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from flax import linen as nn
 
+from benchmarks import processes
 from data_pipelines.prepare.build import Example, build
 from jamflow_jax.model.jamflow import init_audio
 from jamflow_jax.motion import space
@@ -94,6 +95,17 @@ def test_a_start_is_told_and_its_licence_and_vocoder_go_along(words, tmp_path, c
     monkeypatch.setattr(loop, "run", lambda *_: loop.Outcome(0, interrupted=True))  # resumed: the licence is still said and kept
     assert train.main([*words, "--workdir", str(run), f"--config.init.audio={source}"]) == 0
     assert str(origin) in capsys.readouterr().out and origins.read(run) == (origin,)
+
+
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("axis", ["tensor", pytest.param("sequence", marks=pytest.mark.slow)])
+def test_two_processes_that_share_every_example_train_as_one(words, tmp_path, axis):
+    """They are at one place of (data, fsdp), so both must read the whole batch."""
+    fields = (*processes.MODEL, words[2].removeprefix("--config."), "steps=3", "mesh.fsdp=1")
+    processes.run(tmp_path / "one", 1, 1, fields, 500)
+    processes.run(tmp_path / "two", 2, 1, (*fields, f"mesh.{axis}=2"), 500)
+    one, two = ((tmp_path / name / "metrics.jsonl").read_text() for name in ("one", "two"))
+    assert one.count("\n") == 3 and processes.apart(two, one) < 1e-5
 
 
 @pytest.mark.slow
