@@ -220,7 +220,7 @@ class _Loop:
 
 
 class Log:
-    """The files that process 0 writes: what was computed, and where the time went. Its batches are 1 / `whole` of the global ones."""
+    """The files that process 0 writes: what was computed, and where the time went. A global batch is `whole` of its own."""
 
     def __init__(self, config: RunConfig, workdir: str | Path, times: events.Times, step: int, whole: float = 1.0):
         self.config, self.times, self.whole = config, times, whole
