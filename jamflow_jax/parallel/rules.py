@@ -70,8 +70,9 @@ def uncut(boxed: Any, mesh: Mesh) -> list[str]:
         common = math.gcd(*(size for _, size in sizes))
         largest, named = math.gcd(common, devices), ", ".join(f"{name} {size:,}" for name, size in sorted(sizes))
         divides = f"{largest} does" if largest > 1 else f"divisors of {common:,} do, and {devices} has none but 1"
-        lines.append(f"{whole / total:.0%} of the parameters ({whole / 1e9:.3g} GB) lie whole on every device: config.mesh.{axis} is "
-                     f"{devices}, which does not divide {named}; {divides}")  # fmt: skip
+        much = f"{whole / total:.0%} of the parameters ({whole / 1e9:.3g} GB)"
+        lines.append(
+            f"{much} lie whole on every device: config.mesh.{axis} is {devices}, which does not divide {named}; {divides}")
     return lines
 
 

@@ -1,5 +1,6 @@
 """`jamflow train`: what is wrong with the start of a run leaves no directory behind; what it starts from is said and goes along."""
 import dataclasses
+import json
 import subprocess
 import sys
 import time
@@ -106,6 +107,9 @@ def test_two_processes_that_share_every_example_train_as_one(words, tmp_path, ax
     processes.run(tmp_path / "two", 2, 1, (*fields, f"mesh.{axis}=2"), 500)
     one, two = ((tmp_path / name / "metrics.jsonl").read_text() for name in ("one", "two"))
     assert one.count("\n") == 3 and processes.apart(two, one) < 1e-5
+    speeds = ([json.loads(line) for line in (tmp_path / name / "speed.jsonl").read_text().splitlines()] for name in ("one", "two"))
+    work = [[line["tflops_per_s"] / line["steps_per_s"] for line in lines] for lines in speeds]
+    assert work[0] == pytest.approx(work[1], rel=1e-2) and sum(work[0]) > 0
 
 
 @pytest.mark.slow
