@@ -47,13 +47,13 @@ def plan(config, place, seconds: float, tries: int | None, say) -> dict:
     """
     from jamflow_jax.parallel.mesh import batch_shards
     from jamflow_jax.train import ahead, variants
-    from jamflow_jax.train.state import lies_whole
+    from jamflow_jax.train.state import not_cut
 
     say(f"{place.name}{f' x {place.slices} slices' if place.slices > 1 else ''}: {place.devices} x {place.chip.name}, "
         f"{place.chip.memory / GIB:.0f} GiB and {place.chip.flops / 1e12:.0f} TFLOP/s each"
         f"{'' if place.is_tpu else '; BY FORMULA: nothing is compiled for GPUs here'}")  # fmt: skip
     mesh = _mesh(config, place)
-    for line in lies_whole(config, mesh):
+    for line in not_cut(config, mesh):
         say(line)
     frames, examples = _batch(config, seconds, batch_shards(mesh) * config.optim.accumulate)
     own, tried = variants.configured(config, examples), {}

@@ -51,8 +51,8 @@ def shardings(boxed: Any, mesh: Mesh) -> Any:
 
 
 def uncut(boxed: Any, mesh: Mesh) -> list[str]:
-    """What the mesh does not cut though the rules ask for it: a line for every mesh axis along which more than MATERIAL of the
-    parameters lies whole on every device, as the axis does not divide theirs. Less than that is biases and small tables.
+    """What the mesh does not cut though the rules ask for it: a line for every mesh axis that does not divide the axes of more than
+    MATERIAL of the parameters. Every device along it holds those whole. Less than that is biases and small tables.
 
     Args:
       boxed: parameters or shapes with logical names, as for `shardings`.
@@ -72,7 +72,7 @@ def uncut(boxed: Any, mesh: Mesh) -> list[str]:
         divides = f"{largest} does" if largest > 1 else f"divisors of {common:,} do, and {devices} has none but 1"
         much = f"{whole / total:.0%} of the parameters ({whole / 1e9:.3g} GB)"
         lines.append(
-            f"{much} lie whole on every device: config.mesh.{axis} is {devices}, which does not divide {named}; {divides}")
+            f"{much} are not cut over {axis}: config.mesh.{axis} is {devices}, which does not divide {named}; {divides}")
     return lines
 
 

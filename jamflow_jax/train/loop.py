@@ -26,7 +26,7 @@ from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.interrupt import Interrupt
 from jamflow_jax.train.metrics import MetricsLog
 from jamflow_jax.train.profile import Profiler
-from jamflow_jax.train.state import TrainState, initialise, layout, lies_whole, parameter_table
+from jamflow_jax.train.state import TrainState, initialise, layout, not_cut, parameter_table
 from jamflow_jax.train.step import make_evaluation_step, make_train_step
 
 HostBatch = dict[str, np.ndarray]
@@ -102,7 +102,7 @@ def _begin(config, data, mesh, workdir, checkpoints, start, say, begun) -> tuple
     shapes, places = layout(config, mesh)
     for line in parameter_table(shapes.params):
         say(f"  {line}")
-    for line in lies_whole(config, mesh):
+    for line in not_cut(config, mesh):
         say(line)
     found = checkpoints.restore(
         shapes, places, lambda record: resume.check(record, to_dict(config), data.fingerprint, str(workdir), say), say)

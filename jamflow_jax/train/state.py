@@ -72,7 +72,7 @@ def layout(config: RunConfig, mesh: Mesh) -> tuple[TrainState, TrainState]:
     return nn.unbox(boxed), shardings(boxed, mesh)
 
 
-def lies_whole(config: RunConfig, mesh: Mesh) -> list[str]:
+def not_cut(config: RunConfig, mesh: Mesh) -> list[str]:
     """What of the parameters the mesh should cut and does not, in lines (`rules.uncut`); usually none."""
     return uncut(jax.eval_shape(lambda: init_params(config, jax.random.key(0))), mesh)
 

@@ -26,7 +26,7 @@ def test_a_gpu_plan_is_by_formula_and_says_so(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("topology, more, says", [
-    ("h200x7", [], "100% of the parameters (2.67 GB) lie whole on every device: config.mesh.fsdp is 7, which does not divide "),
+    ("h200x7", [], "100% of the parameters (2.67 GB) are not cut over fsdp: config.mesh.fsdp is 7, which does not divide "),
     ("h100x48", [], "embed 1,024, text 512; 16 does"),
     ("h100x48", ["--config.mesh.data=3", "--config.mesh.fsdp=16"], None),
 ])  # fmt: skip
@@ -38,7 +38,7 @@ def test_a_mesh_that_does_not_divide_the_model_is_said_and_counted(tmp_path, cap
     parts, kinds = 16 if says is None else 1, {c["kind"] for c in found["collectives"]}
     assert found["bytes"]["params"] == pytest.approx(4 * found["parameters"] / parts, rel=0.02)
     assert (found["bytes"]["temporary"] > 4 * found["parameters"]) == bool(says) == ("all-gather" not in kinds)
-    assert says in said if says else "lie whole" not in said
+    assert says in said if says else "are not cut" not in said
 
 
 def test_what_does_not_fit_is_cut_finer_and_the_exit_code_says_whether_that_helped(capsys, monkeypatch):

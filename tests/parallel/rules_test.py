@@ -50,11 +50,11 @@ def test_what_does_not_divide_is_said_where_it_is_much():
     even = nn.LogicallyPartitioned(jax.ShapeDtypeStruct((8, 10_000), "float32"), ("embed", None))
     assert uncut({"small": small, "even": even}, MESH) == []
     assert uncut({"big": big, "even": even}, MESH) == [
-        "73% of the parameters (0.000864 GB) lie whole on every device: config.mesh.fsdp is 4, which does not divide embed 6; "
+        "73% of the parameters (0.000864 GB) are not cut over fsdp: config.mesh.fsdp is 4, which does not divide embed 6; "
         "2 does"]
     odd = nn.LogicallyPartitioned(jax.ShapeDtypeStruct((8, 15), "float32"), ("embed", "heads"))
     assert uncut({"odd": odd}, MESH) == [
-        "100% of the parameters (4.8e-07 GB) lie whole on every device: config.mesh.tensor is 2, which does not divide heads 15; "
+        "100% of the parameters (4.8e-07 GB) are not cut over tensor: config.mesh.tensor is 2, which does not divide heads 15; "
         "divisors of 15 do, and 2 has none but 1"]
 
 

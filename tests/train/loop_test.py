@@ -109,9 +109,9 @@ def test_a_finished_run_does_nothing(run, tiny, whole):
 
 
 def test_what_the_mesh_does_not_cut_is_said(run, tiny, whole, monkeypatch):
-    assert not any("lie whole" in line for line in run(tiny(), whole)[1])
-    monkeypatch.setattr(loop, "lies_whole", lambda config, mesh: [f"98% lie whole on {mesh.size} device"])
-    assert "98% lie whole on 1 device" in run(tiny(), whole)[1]
+    assert not any("are not cut" in line for line in run(tiny(), whole)[1])
+    monkeypatch.setattr(loop, "not_cut", lambda config, mesh: [f"98% are not cut over {mesh.size} device"])
+    assert "98% are not cut over 1 device" in run(tiny(), whole)[1]
 
 
 def test_a_run_has_begun_once_its_state_is_there(run, tiny, whole, tmp_path):
