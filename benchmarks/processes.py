@@ -1,14 +1,15 @@
 """Trains the same run in one process on N devices and in N processes on one device each, and compares all figures it writes.
 
-    python -m benchmarks.processes [--processes 2] [--data DIR] [--steps 8] [--mesh data=2,fsdp=1] [--restart]
+    python -m benchmarks.processes [--processes 2] [--data DIR] [--steps 8] [--mesh data=1,fsdp=1,tensor=2] [--restart]
                                    [--set FIELD=VALUE] [--limit SECONDS] [--out DIR]
 
 All are `jamflow train` on CPU devices, the processes joined by gloo as on a cluster (JAX_COORDINATOR_ADDRESS and its kin), with
 held-out losses and checkpoints written in the background. With --restart the N end half way; half as many processes, two devices
 each, with worker processes that read, go on. The figures of metrics.jsonl must agree to 1e-5 (with two processes mostly the bytes
 do; gloo adds four numbers in another order than one process). A third run goes on half way from one process to N on another mesh:
-its figures must agree to 1e-4. Without --data a small mixed set is made: sound and motion, sound only, motion only, so that
-programs of both streams and of one alone run. Exit code 0 only if all that holds.
+its figures must agree to 1e-4. With tensor or sequence N in --mesh the processes share the work of every example. Without --data a
+small mixed set is made: sound and motion, sound only, motion only, so that programs of both streams and of one alone run. Exit code
+0 only if all that holds.
 """
 import argparse
 import hashlib
@@ -72,7 +73,7 @@ def main(argv: list[str]) -> int:
     good = same or apart(curve("many"), curve("one")) < 1e-5
     if options.restart:
         train("remeshed", 1, half)
-        train("remeshed", many, options.steps, f"mesh.data={many}", "mesh.fsdp=1")
+        train("remeshed", many, options.steps, f"mesh.data={many}", *(f"mesh.{axis}=1" for axis in ("fsdp", "tensor", "sequence")))
         off = apart(curve("remeshed"), curve("one"))
         print(f"half way from 1 process to {many} on mesh data={many}, fsdp=1: figures agree to {off:.1e}")
         good &= off < 1e-4

@@ -1,7 +1,8 @@
-"""The loader: step -> this host's slice of the global batch, as padded arrays; Grain reads ahead.
+"""The loader: step -> this process's part of the global batch, as padded arrays; Grain reads ahead.
 
-The plan names the B global ids of a step; host h of H takes ids [h B / H, (h + 1) B / H). A batch depends on (seed, step) alone:
-the step number is the whole state of the pipeline, and hosts, threads and worker processes change nothing but speed.
+The plan names the B global ids of a step; part p of N are ids [p B / N, (p + 1) B / N). Which parts a process reads the mesh says
+(parallel/mesh.py): those that its devices need. A batch depends on (seed, step) alone: the step number is the whole state of the
+pipeline, and processes, threads and worker processes change nothing but speed.
 
 Crops: a clip longer than its bucket is cut at a start on the 0.16 s grid drawn from (seed, step, id); its text no longer
 says what is heard and is dropped. A damaged record keeps its slot: zeros of weight 0, named in a warning. Its `has_audio` and
@@ -10,7 +11,7 @@ says what is heard and is dropped. A damaged record keeps its slot: zeros of wei
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import grain.python as grain
@@ -34,21 +35,21 @@ class Loader:
 
     Args:
       corpus, plan: the plan must be of the corpus's index.
-      host, hosts: which slice of every batch this process reads.
+      parts, of: which parts of every batch this process reads, of so many equal ones.
       speech: also read speech features into `speech`, with `has_speech`.
       workers, prefetch: processes (0: threads of this one) and batches read ahead.
     """
 
     def __init__(
-        self, corpus: Corpus, plan: Plan, host: int = 0, hosts: int = 1, speech: bool = False, workers: int = 0,
+        self, corpus: Corpus, plan: Plan, parts: Sequence[int] = (0,), of: int = 1, speech: bool = False, workers: int = 0,
         prefetch: int = 4,
     ):  # fmt: skip
         for frames, batch in plan.shapes:
-            if batch % hosts:
-                raise ConfigError(f"a batch of {batch} clips (bucket {frames}) does not divide among {hosts} hosts")
+            if batch % of:
+                raise ConfigError(f"a batch of {batch} clips (bucket {frames}) does not divide into {of} parts")
         if speech and not corpus.speech_dim:
             raise ConfigError("speech = 'features': the data set has no speech features; set speech = 'mel'")
-        self.corpus, self.plan, self.host, self.hosts = corpus, plan, host, hosts
+        self.corpus, self.plan, self.parts, self.of = corpus, plan, list(parts), of
         self.speech, self.workers, self.prefetch = speech, workers, prefetch
         self.mouth, self.rest = list(corpus.space.mouth), list(corpus.space.rest)
         self._splits: dict[str, Plan | None] = {}  # plans of held-out splits
@@ -58,9 +59,10 @@ class Loader:
         return self.__dict__ | {"_splits": {}}
 
     def batch(self, step: int) -> Batch:
-        """This host's part of the batch of `step`."""
+        """This process's parts of the batch of `step`, one after the other."""
         frames, ids = self.plan.batch(step)
-        return self._read(frames, self._mine(ids), np.ones(len(ids) // self.hosts, np.float32), step)
+        mine = self._mine(ids)
+        return self._read(frames, mine, np.ones(len(mine), np.float32), step)
 
     def iterate(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """The batches of steps start, start + 1, ..., read ahead by Grain.
@@ -105,8 +107,7 @@ class Loader:
         return (self._read(frames, self._mine(ids), self._mine(weight), step=0) for frames, ids, weight in fixed)
 
     def _mine(self, x: np.ndarray) -> np.ndarray:
-        share = len(x) // self.hosts
-        return x[self.host * share : (self.host + 1) * share]
+        return x.reshape(self.of, -1)[self.parts].reshape(-1)
 
     def _read(self, frames: int, ids: np.ndarray, weight: np.ndarray, step: int) -> Batch:
         B, T, M, index = len(ids), frames, motion_frames(frames), self.corpus.index
@@ -163,12 +164,12 @@ class Loader:
 
 
 def open_loader(
-    data, seed: int, split: str = "train", host: int = 0, hosts: int = 1, multiple: int = 1,
+    data, seed: int, split: str = "train", parts: Sequence[int] = (0,), of: int = 1, multiple: int = 1,
     require: tuple[str, ...] = (), space: MotionSpace | None = None, speech: bool = False,
 ) -> Loader:  # fmt: skip
     """The loader a `DataConfig` asks for. `data.path` names one data set, or several with weights: "a,b=0.5".
 
-    `multiple`: batch sizes are multiples of it (devices x accumulation). `require`: see `Plan`. `speech`: see `Loader`.
+    `multiple`: batch sizes are multiples of it (devices x accumulation). `require`: see `Plan`. The others: see `Loader`.
     """
     paths, weights = parse_paths(data.path)
     corpus = Corpus(paths, space)
@@ -176,7 +177,7 @@ def open_loader(
         corpus.index, data.buckets, data.batch_frames, data.max_batch, seed, split, multiple, data.crop, require,
         corpus.starts, weights, data.align,
     )  # fmt: skip
-    return Loader(corpus, plan, host, hosts, speech, data.workers, data.prefetch)
+    return Loader(corpus, plan, parts, of, speech, data.workers, data.prefetch)
 
 
 def parse_paths(text: str) -> tuple[list[Path], tuple[float, ...]]:

@@ -64,19 +64,23 @@ def plan(config, place, seconds: float, tries: int | None, say) -> dict:
     all, the run as configured first. None: until one fits, for a compilation takes minutes; by formula the run and the best.
     """
     from jamflow_jax.parallel.mesh import batch_shards
-    from jamflow_jax.train import variants
+    from jamflow_jax.train import ahead, variants
+    from jamflow_jax.train.state import not_cut
 
     say(f"{place.name}{f' x {place.slices} slices' if place.slices > 1 else ''}: {place.devices} x {place.chip.name}, "
         f"{place.chip.memory / GIB:.0f} GiB and {place.chip.flops / 1e12:.0f} TFLOP/s each"
         f"{'' if place.is_tpu else '; BY FORMULA: nothing is compiled for GPUs here'}")  # fmt: skip
     mesh = _mesh(config, place)
+    for line in not_cut(config, mesh):
+        say(line)
     frames, examples = _batch(config, seconds, batch_shards(mesh) * config.optim.accumulate)
     own, tried = variants.configured(config, examples), {}
+    parameters = ahead.parameters(ahead.abstract_state(config, mesh))
     near = {own, *variants.around(examples, batch_shards(mesh))}
     known = {own: _one(config, place, mesh, examples, frames, compiled=False)}  # by formula, until there is something better
 
     def rank():
-        found = [_estimate(config, place, mesh, variant, frames, tried, tried or known) for variant in {*near, *tried}]
+        found = [_estimate(config, place, mesh, parameters, variant, frames, tried, tried or known) for variant in {*near, *tried}]
         return variants.ranked(found, place.chip.memory, examples)
 
     chosen, most, search = own, tries or (REFUSED if place.is_tpu else 2), place.is_tpu and tries is None
@@ -135,14 +139,12 @@ def _mesh(config, place):
 
 def _one(config, place, mesh, examples: int, frames: int, compiled: bool) -> dict:
     """One variant as plain numbers, by formula or of the compiled program."""
-    import jax
-
     from jamflow_jax.parallel.collectives import collectives
     from jamflow_jax.train import ahead, flops, roofline
     from jamflow_jax.train.state import streams
 
     state, batch = ahead.abstract_state(config, mesh), ahead.abstract_batch(config, examples, frames, mesh)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    parameters = ahead.parameters(state)
     about = config, dict(mesh.shape), examples, frames, parameters
     traffic, took, compiles = roofline.collectives_by_formula(*about), None, True
     if compiled:
@@ -159,7 +161,7 @@ def _one(config, place, mesh, examples: int, frames: int, compiled: bool) -> dic
     return {
         "topology": place.name, "slices": place.slices, "devices": place.devices, "by_formula": not compiled,
         "mesh": dict(mesh.shape), "remat": config.model.motion.remat, "accumulate": config.optim.accumulate,
-        "parameters": parameters, "frames": frames, "examples": examples, "bytes": kinds,
+        "parameters": parameters.all, "frames": frames, "examples": examples, "bytes": kinds,
         "fits": compiles and kinds["total"] <= place.chip.memory, "flops": work,
         "collectives": [dataclasses.asdict(c) for c in traffic],
         "seconds": {**dataclasses.asdict(times), "fastest": times.fastest, "slowest": times.slowest}, "mfu": share,
@@ -167,20 +169,20 @@ def _one(config, place, mesh, examples: int, frames: int, compiled: bool) -> dic
     }  # fmt: skip
 
 
-def _estimate(config, place, mesh, variant, frames: int, tried: dict, known: dict):
+def _estimate(config, place, mesh, parameters, variant, frames: int, tried: dict, known: dict):
     """A variant by formula, its bytes in the measure of those `known`: of the same remat, else of the last one."""
     from jamflow_jax.train import roofline, variants
 
-    config, shape, last = variant.of(config), dict(mesh.shape), list(known.values())[-1]
+    config, shape = variant.of(config), dict(mesh.shape)
     times = roofline.roofline(
-        config, place.chip, shape, variant.examples, frames, last["parameters"],
-        roofline.collectives_by_formula(config, shape, variant.examples, frames, last["parameters"]))
+        config, place.chip, shape, variant.examples, frames, parameters,
+        roofline.collectives_by_formula(config, shape, variant.examples, frames, parameters))
     speed = variant.examples * frames / times.slowest
     if variant in tried:
         return variants.Estimate(variant, tried[variant]["bytes"]["total"] if tried[variant]["fits"] else math.inf, speed)
 
     def formula(config, examples):
-        return roofline.temporaries_by_formula(config, shape, examples, frames, last["parameters"])
+        return roofline.temporaries_by_formula(config, shape, examples, frames, parameters)
 
     like, row = next(((v, row) for v, row in reversed(known.items()) if v.remat == variant.remat), list(known.items())[-1])
     measure = row["bytes"]["temporary"] / formula(like.of(config), like.examples)

@@ -36,7 +36,7 @@ def train(config, workdir: Path, times) -> int:
     from data_pipelines.loader import open_loader
     from jamflow_jax import storage
     from jamflow_jax.model.backends import description
-    from jamflow_jax.parallel.mesh import batch_shards, make_mesh
+    from jamflow_jax.parallel.mesh import batch_parts, batch_shards, make_mesh
     from jamflow_jax.parallel.processes import moved, start_processes
     from jamflow_jax.timeline import MEL_BINS
     from jamflow_jax.train import events, export, loop, origins, stages
@@ -52,7 +52,7 @@ def train(config, workdir: Path, times) -> int:
     mesh = make_mesh(**dataclasses.asdict(config.mesh))
     features = config.stage == 1 and config.speech == "features"
     loader = open_loader(
-        config.data, config.seed, "train", jax.process_index(), jax.process_count(),
+        config.data, config.seed, "train", batch_parts(mesh), batch_shards(mesh),
         multiple=batch_shards(mesh) * config.optim.accumulate, require=("motion",) if config.stage == 1 else (),
         speech=features,
     )  # fmt: skip

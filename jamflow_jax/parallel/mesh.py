@@ -74,7 +74,33 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
 
 
+def batch_parts(mesh: Mesh, process: int | None = None) -> tuple[int, ...]:
+    """Which of the `batch_shards` equal parts of a global batch lie on devices of a process (None: of this one).
+
+    Where `tensor` or `sequence` goes across processes several have the same part; the parts of one need not be neighbours.
+    """
+    process = jax.process_index() if process is None else process
+    places = mesh.devices.reshape(batch_shards(mesh), -1)  # data and fsdp are the first axes
+    return tuple(part for part, devices in enumerate(places) if any(device.process_index == process for device in devices))
+
+
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """This process's examples -> global arrays on the mesh, process after process along the first axis."""
-    sharding = batch_sharding(mesh)
-    return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
+    """The examples of this process's `batch_parts`, part after part -> global arrays on the mesh.
+
+    Raises:
+      ValueError: they do not divide into these parts.
+    """
+    sharding, parts, shards = batch_sharding(mesh), batch_parts(mesh), batch_shards(mesh)
+
+    def put(name: str, value: np.ndarray) -> jax.Array:
+        share, rest = divmod(len(value), len(parts))
+        if rest:
+            raise ValueError(f"{name}: {len(value)} examples do not divide into {len(parts)} parts")
+
+        def rows(index: tuple[slice, ...]) -> np.ndarray:
+            here = parts.index((index[0].start or 0) // share) * share
+            return value[here : here + share]
+
+        return jax.make_array_from_callback((shards * share, *value.shape[1:]), sharding, rows)
+
+    return {name: put(name, value) for name, value in batch.items()}

@@ -13,6 +13,7 @@ from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 BATCH_AXES = ("data", "fsdp")
+MATERIAL = 0.05  # of the parameters' bytes
 RULES: tuple[tuple[str, Any], ...] = (
     ("batch", BATCH_AXES),
     ("time", "sequence"),
@@ -47,6 +48,40 @@ def shardings(boxed: Any, mesh: Mesh) -> Any:
         return NamedSharding(mesh, PartitionSpec(*_dividing(leaf.shape, sharding.spec, mesh)))
 
     return jax.tree.map(fit, nn.unbox(boxed), wanted)
+
+
+def uncut(boxed: Any, mesh: Mesh) -> list[str]:
+    """What the mesh does not cut though the rules ask for it: a line for every mesh axis that does not divide the axes of more than
+    MATERIAL of the parameters. Every device along it holds those whole. Less than that is biases and small tables.
+
+    Args:
+      boxed: parameters or shapes with logical names, as for `shardings`.
+    """
+    leaves, specs = jax.tree.leaves(nn.unbox(boxed)), jax.tree.leaves(nn.get_partition_spec(boxed), is_leaf=_is_spec)
+    total, lines, rules = sum(map(_bytes, leaves)), [], dict(RULES)
+    for axis, devices in mesh.shape.items():
+        whole, sizes = 0, set()  # bytes; the axes that do not divide, with their sizes
+        for leaf, spec in zip(leaves, specs, strict=True):
+            wrong = {(name, size) for name, size in zip(spec, leaf.shape) if rules.get(name) == axis and size % devices}
+            whole += _bytes(leaf) if wrong else 0
+            sizes |= wrong
+        if whole <= MATERIAL * total:
+            continue
+        common = math.gcd(*(size for _, size in sizes))
+        largest, named = math.gcd(common, devices), ", ".join(f"{name} {size:,}" for name, size in sorted(sizes))
+        divides = f"{largest} does" if largest > 1 else f"divisors of {common:,} do, and {devices} has none but 1"
+        much = f"{whole / total:.0%} of the parameters ({whole / 1e9:.3g} GB)"
+        lines.append(
+            f"{much} are not cut over {axis}: config.mesh.{axis} is {devices}, which does not divide {named}; {divides}")
+    return lines
+
+
+def _is_spec(x: Any) -> bool:
+    return isinstance(x, PartitionSpec)
+
+
+def _bytes(leaf: Any) -> int:
+    return leaf.size * leaf.dtype.itemsize
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:

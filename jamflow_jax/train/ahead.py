@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from jamflow_jax.parallel.mesh import batch_sharding
 from jamflow_jax.timeline import MEL_BINS, motion_frames
 from jamflow_jax.train.config import RunConfig
+from jamflow_jax.train.roofline import Parameters
 from jamflow_jax.train.state import TrainState, layout, streams
 from jamflow_jax.train.step import make_train_step
 
@@ -95,6 +96,15 @@ def arguments(state: TrainState, batch: dict[str, jax.ShapeDtypeStruct]) -> dict
     """Bytes one device holds of each."""
     parts = {"params": state.params, "ema": state.ema, "optimizer": state.opt_state, "batch": batch}
     return {name: sum(map(_held, jax.tree.leaves(part))) for name, part in parts.items()}
+
+
+def parameters(state: TrainState) -> Parameters:
+    """How many the state has, and one device of them."""
+    leaves = jax.tree.leaves(state.params)
+    axes = [{name for axis in leaf.sharding.spec for name in ([axis] if isinstance(axis, str) else axis or ())} for leaf in leaves]
+    held = [math.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in leaves]
+    gathered = [size * leaf.sharding.mesh.shape["fsdp"] if "fsdp" in of else size for leaf, of, size in zip(leaves, axes, held)]
+    return Parameters(sum(leaf.size for leaf in leaves), sum(gathered), sum(held))
 
 
 def _held(leaf: jax.ShapeDtypeStruct) -> int:

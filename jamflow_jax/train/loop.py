@@ -19,21 +19,21 @@ from jamflow_jax import storage
 from jamflow_jax.config import to_dict
 from jamflow_jax.errors import InputError
 from jamflow_jax.parallel import processes
-from jamflow_jax.parallel.mesh import put_batch
+from jamflow_jax.parallel.mesh import batch_parts, batch_shards, put_batch
 from jamflow_jax.train import events, flops, metrics, resume
 from jamflow_jax.train.checkpoint import Checkpoints
 from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.interrupt import Interrupt
 from jamflow_jax.train.metrics import MetricsLog
 from jamflow_jax.train.profile import Profiler
-from jamflow_jax.train.state import TrainState, initialise, layout, parameter_table
+from jamflow_jax.train.state import TrainState, initialise, layout, not_cut, parameter_table
 from jamflow_jax.train.step import make_evaluation_step, make_train_step
 
 HostBatch = dict[str, np.ndarray]
 
 
 class Source(Protocol):
-    """Where batches come from: this process's examples of the global batch of any step."""
+    """Where batches come from: of the global batch of any step the examples of this process's `batch_parts`, part after part."""
 
     def iterate(self, start: int, stop: int | None = None) -> Iterator[HostBatch]:
         """The batches of steps start, start + 1, ..., read ahead."""
@@ -83,7 +83,8 @@ def run(
         state, step, rows = _begin(config, data, mesh, workdir, checkpoints, start, say, begun)
         processes.moved()
         first = jax.process_index() == 0
-        log = Log(config, workdir, times, step, say) if first else _NoLog()
+        whole = batch_shards(mesh) / len(batch_parts(mesh))
+        log = Log(config, workdir, times, step, whole, say) if first else _NoLog()
         profiler = Profiler(config.profile, workdir, times)
         times.begin("step")
         try:
@@ -108,6 +109,8 @@ def _begin(config, data, mesh, workdir, checkpoints, start, say, begun) -> tuple
     shapes, places = layout(config, mesh)
     for line in parameter_table(shapes.params):
         say(f"  {line}")
+    for line in not_cut(config, mesh):
+        say(line)
     found = checkpoints.restore(
         shapes, places, lambda record: resume.check(record, to_dict(config), data.fingerprint, str(workdir), say), say)
     if found is None:
@@ -226,12 +229,13 @@ class _Loop:
 
 
 class Log:
-    """The files that process 0 writes: what was computed, and where the time went."""
+    """The files that process 0 writes: what was computed, and where the time went. A global batch is `whole` of its own."""
 
     def __init__(
-        self, config: RunConfig, workdir: str | Path, times: events.Times, step: int, say: Callable[[str], None] = print
+        self, config: RunConfig, workdir: str | Path, times: events.Times, step: int, whole: float = 1.0,
+        say: Callable[[str], None] = print,
     ):  # fmt: skip
-        self.config, self.times = config, times
+        self.config, self.times, self.whole = config, times, whole
         self.files = storage.Growing(workdir, (metrics.FILE, metrics.SPEED, events.FILE))
         self.values, self.events = MetricsLog(self.files.folder, step, say), events.EventLog(self.files.folder)
         self.step, self.working, self.flops = step, 0.0, 0.0  # since the last speed
@@ -245,9 +249,9 @@ class Log:
         self.events.spent(step, seconds)
 
     def took(self, batch: HostBatch) -> None:
-        """Counts the work of a batch. With several processes: as if all had batches like this one's."""
+        """Counts the work of a batch. With several processes: as if the rest of the global batch were like this process's."""
         lengths = batch["length"][batch["weight"] > 0]
-        self.flops += jax.process_count() * flops.step_flops(self.config, lengths.tolist(), present_streams(batch))
+        self.flops += self.whole * flops.step_flops(self.config, lengths.tolist(), present_streams(batch))
 
     def speed(self, step: int, frames_per_step: float) -> dict[str, float]:
         """Steps, valid mel frames and model FLOPs a second since the last call, without compilation, evaluation and checkpoints."""

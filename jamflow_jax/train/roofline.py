@@ -25,6 +25,15 @@ PASSES = {"none": 3, "dots": 3, "attention": 4, "full": 4}  # forward passes' wo
 
 
 @dataclasses.dataclass(frozen=True)
+class Parameters:
+    """How many a model has, and how many of them a device."""
+
+    all: int
+    used: int  # by a device's layers: those cut over fsdp gathered
+    held: int  # by a device: as they lie, and their gradients, moments and averages too
+
+
+@dataclasses.dataclass(frozen=True)
 class Roofline:
     """Seconds a step would take if this alone limited it."""
 
@@ -43,18 +52,18 @@ class Roofline:
 
 
 def roofline(
-    config: RunConfig, chip: Chip, mesh: Mapping[str, int], examples: int, frames: int, parameters: int, traffic: list[Collective]
-) -> Roofline:
+    config: RunConfig, chip: Chip, mesh: Mapping[str, int], examples: int, frames: int, parameters: Parameters,
+    traffic: list[Collective],
+) -> Roofline:  # fmt: skip
     """Args:
       config: the run.
       chip: of which the mesh is made.
       mesh: axis -> devices; `config.mesh.slices` lie along data.
       examples, frames: of the global batch, in mel frames.
-      parameters: of the model.
+      parameters: of the model, by where they lie (`ahead.parameters`).
       traffic: collectives of a step, of a compiled program or `collectives_by_formula`.
     """
-    devices, cut = math.prod(mesh.values()), mesh["fsdp"] * mesh["tensor"]
-    slices = config.mesh.slices
+    devices, slices = math.prod(mesh.values()), config.mesh.slices
     remat = config.model.motion.remat
     forward = flops.forward_flops(config.model, frames, streams(config), apart=config.stage == 1)
     passes = PASSES[remat]
@@ -64,11 +73,11 @@ def roofline(
     inner = config.model.audio.heads * config.model.audio.head_dim
     pairs = attention / (4 * inner) * config.model.audio.heads
     moved = passes * (12 * pairs + _activations(config, frames))
-    state = parameters / cut * 4 * 9  # parameter, gradient, two moments, average: read; all but the gradient written
+    state = parameters.held * 4 * 9  # parameter, gradient, two moments, average: read; all but the gradient written
     parts = config.optim.accumulate
-    weights = 2 * passes * parameters / mesh["tensor"] * parts  # bf16, gathered, in every pass
+    weights = 2 * passes * parameters.used * parts  # bf16, gathered, in every pass
     links = sum(c.traffic / _bandwidth(chip, c.group) for c in traffic)
-    across = parts * 2 * 2 * parameters / cut * (slices - 1) / slices
+    across = parts * 2 * 2 * parameters.held * (slices - 1) / slices
     return Roofline(
         examples * work / devices / chip.flops,
         (examples * moved / devices + state + weights) / chip.memory_bandwidth,
@@ -78,19 +87,22 @@ def roofline(
 
 
 def collectives_by_formula(
-    config: RunConfig, mesh: Mapping[str, int], examples: int, frames: int, parameters: int
+    config: RunConfig, mesh: Mapping[str, int], examples: int, frames: int, parameters: Parameters
 ) -> list[Collective]:
     """What the rules ask for, where no program can be compiled: parameters gathered over fsdp forward and backward, gradients
-    summed and cut over it, then summed over data, all of that for every microbatch; over tensor two sums of a layer's activations,
-    forward, again in remat, and backward. Everything in bf16."""
+    summed and cut over it, then summed over data, those of what is not cut summed over both, all of that for every microbatch; over
+    tensor two sums of a layer's activations, forward, again in remat, and backward. Everything in bf16."""
     data, fsdp, tensor, sequence = (mesh[axis] for axis in ("data", "fsdp", "tensor", "sequence"))
     depth, of = config.model.motion.depth, len(streams(config))
     parts, found = config.optim.accumulate, []
-    whole, times = parts * 2 * parameters // tensor, parts * depth * of
-    if fsdp > 1:
-        found += [Collective("all-gather", fsdp, 2 * times, 2 * whole), Collective("reduce-scatter", fsdp, times, whole)]
-    if data * sequence > 1:
-        found.append(Collective("all-reduce", data * sequence, times, whole // fsdp))
+    cut = (parameters.used - parameters.held) * fsdp // (fsdp - 1) if fsdp > 1 else 0  # of those used, the ones cut over fsdp
+    gathered, rest, times = parts * 2 * cut, parts * 2 * (parameters.used - cut), parts * depth * of
+    if gathered:
+        found += [Collective("all-gather", fsdp, 2 * times, 2 * gathered), Collective("reduce-scatter", fsdp, times, gathered)]
+        if data * sequence > 1:
+            found.append(Collective("all-reduce", data * sequence, times, gathered // fsdp))
+    if rest and data * fsdp * sequence > 1:
+        found.append(Collective("all-reduce", data * fsdp * sequence, times, rest))
     local = examples / (data * fsdp)
     tokens = (frames + motion_frames(frames) if of == 2 else motion_frames(frames)) / sequence
     width = config.model.motion.width
@@ -103,14 +115,13 @@ def collectives_by_formula(
     return found
 
 
-def temporaries_by_formula(config: RunConfig, mesh: Mapping[str, int], examples: int, frames: int, parameters: int) -> int:
+def temporaries_by_formula(config: RunConfig, mesh: Mapping[str, int], examples: int, frames: int, parameters: Parameters) -> int:
     """Bytes a device holds besides its arguments, roughly: gradients, and with microbatches their sum; what remat keeps of every
     layer; one layer's own work.
 
     Layers keep, in bf16, their input (full), that and attention's output (attention), 11 widths a frame (dots) or 30 and
     attention's logits in 6 bytes a pair (none).
     """
-    cut = mesh["fsdp"] * mesh["tensor"]
     local = examples / config.optim.accumulate / (mesh["data"] * mesh["fsdp"] * mesh["sequence"])
     c, of = config.model.motion, streams(config)
     sizes = {"audio": frames, "motion": motion_frames(frames)}
@@ -118,8 +129,8 @@ def temporaries_by_formula(config: RunConfig, mesh: Mapping[str, int], examples:
     keys = local * c.heads / mesh["tensor"] * sum(sizes[stream] for stream in of) * max(sizes[stream] for stream in of)
     widths = {"full": 1, "attention": 2, "dots": 11, "none": 30}[c.remat]
     kept = c.depth * (tokens * c.width * 2 * widths + (6 * keys if c.remat == "none" else 0))
-    gathered = 2 * 2 * parameters / (c.depth * mesh["tensor"])  # two layers' parameters, the next one's already on the way
-    gradients = 4 * parameters / cut * min(config.optim.accumulate, 2)
+    gathered = 2 * 2 * parameters.used / c.depth  # two layers' parameters, the next one's already on the way
+    gradients = 4 * parameters.held * min(config.optim.accumulate, 2)
     return int(gradients + kept + tokens * c.width * 2 * 30 + 14 * keys + gathered)
 
 

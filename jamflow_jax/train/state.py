@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from jamflow_jax.errors import ConfigError
 from jamflow_jax.model.jamflow import init, init_motion
-from jamflow_jax.parallel.rules import shardings
+from jamflow_jax.parallel.rules import shardings, uncut
 from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.optimizer import multipliers, optimizer
 
@@ -70,6 +70,11 @@ def layout(config: RunConfig, mesh: Mesh) -> tuple[TrainState, TrainState]:
     """(shapes, shardings) of the state, without allocating anything."""
     boxed = jax.eval_shape(lambda: create(config, init_params(config, jax.random.key(0))))  # no key is made: the mesh may be a plan
     return nn.unbox(boxed), shardings(boxed, mesh)
+
+
+def not_cut(config: RunConfig, mesh: Mesh) -> list[str]:
+    """What of the parameters the mesh should cut and does not, in lines (`rules.uncut`); usually none."""
+    return uncut(jax.eval_shape(lambda: init_params(config, jax.random.key(0))), mesh)
 
 
 def initialise(config: RunConfig, mesh: Mesh, given: dict[str, Any] | None = None) -> TrainState:

@@ -23,7 +23,7 @@ BUCKETS = (60, 120, 150)
 def make(path, **changes) -> Loader:
     corpus = Corpus([path])
     arguments = dict(buckets=BUCKETS, batch_frames=600, seed=3, multiple=4) | changes
-    keywords = {name: arguments.pop(name) for name in ("host", "hosts", "workers") if name in arguments}
+    keywords = {name: arguments.pop(name) for name in ("parts", "of", "workers") if name in arguments}
     return Loader(corpus, Plan(corpus.index, **arguments), **keywords)
 
 
@@ -57,23 +57,33 @@ def test_shapes_dtypes_and_contents(mixed_set):
     assert kinds == {(True, True), (True, False), (False, True)}
 
 
-@pytest.mark.parametrize("hosts", [2, 4, 8])
-def test_hosts_together_read_the_same_global_batches(mixed_set, hosts):
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_processes_together_read_the_same_global_batches(mixed_set, count):
     sizes = dict(batch_frames=1200, multiple=8)
     whole = make(mixed_set, **sizes)
-    parts = [make(mixed_set, host=h, hosts=hosts, **sizes) for h in range(hosts)]
+    parts = [make(mixed_set, parts=(part,), of=count, **sizes) for part in range(count)]
     for step in (0, 1, 5, 300):
         pieces = [part.batch(step) for part in parts]
         joined = {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
         assert equal(joined, whole.batch(step))
 
 
-@pytest.mark.parametrize("hosts", [2, 4])
-def test_each_host_opens_its_own_records_and_no_others(mixed_set, hosts):
+def test_parts_that_are_no_neighbours(mixed_set):
+    """Of training and of evaluation."""
+    sizes = dict(batch_frames=1200, multiple=8)
+    whole, some = make(mixed_set, **sizes), make(mixed_set, parts=(1, 2, 7), of=8, **sizes)
+    for all_of_it, batch in (
+        (whole.batch(3), some.batch(3)), *zip(whole.fixed_batches("validation"), some.fixed_batches("validation"), strict=True)):
+        rows = [row for row in range(len(all_of_it["length"])) if row * 8 // len(all_of_it["length"]) in (1, 2, 7)]
+        assert equal(batch, {name: value[rows] for name, value in all_of_it.items()})
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_each_process_opens_its_own_records_and_no_others(mixed_set, count):
     """Of training and of evaluation; together they open what one process would, and each as many as the others."""
     opened, given = [], []
-    for host in range(hosts):
-        loader, mine = make(mixed_set, host=host, hosts=hosts, batch_frames=1200, multiple=4), []
+    for part in range(count):
+        loader, mine = make(mixed_set, parts=(part,), of=count, batch_frames=1200, multiple=4), []
         record = loader.corpus.record
         loader.corpus.record = lambda i, *more, record=record, mine=mine: (mine.append(i), record(i, *more))[1]
         batches = [*loader.iterate(0, 6), *loader.fixed_batches("validation")]
@@ -82,7 +92,7 @@ def test_each_host_opens_its_own_records_and_no_others(mixed_set, hosts):
     plan = loader.plan
     whole = [plan.batch(step)[1] for step in range(6)] + [ids for _, ids, _ in plan.of_split("validation").fixed(None)]
     assert sorted(sum(opened, [])) == sorted(np.concatenate(whole).tolist())
-    assert {len(mine) for mine in opened} == {sum(map(len, whole)) // hosts}
+    assert {len(mine) for mine in opened} == {sum(map(len, whole)) // count}
 
 
 def test_iteration_equals_single_steps_and_restarts_anywhere(mixed_set):
@@ -105,15 +115,17 @@ def test_worker_processes_change_nothing(mixed_set, workers):
 
 @pytest.mark.slow
 @pytest.mark.timeout(7_200)  # up to twelve processes, each compiles four programs
-@pytest.mark.parametrize("options", [[], ["--processes", "4", "--restart"]])
+@pytest.mark.parametrize("options", [
+    [], ["--processes", "4", "--restart"], ["--mesh", "data=1,fsdp=1,tensor=2"], ["--mesh", "data=1,fsdp=1,sequence=2"]])
 def test_one_process_and_several_have_the_same_losses(tmp_path, options):
-    """On batches of both streams and of one alone: two bit for bit, four but for rounding, and after going on in two."""
+    """On batches of both streams and of one alone: two bit for bit, four but for rounding, and after going on in two; where two
+    share the work of every example, and its frames."""
     assert processes.main(["--out", str(tmp_path), *options]) == 0
 
 
-def test_hosts_must_divide_the_batch(mixed_set):
-    with pytest.raises(ConfigError, match="does not divide among 3 hosts"):
-        make(mixed_set, hosts=3)
+def test_parts_must_divide_the_batch(mixed_set):
+    with pytest.raises(ConfigError, match="does not divide into 3 parts"):
+        make(mixed_set, of=3)
 
 
 def test_damaged_record_keeps_its_slot(mixed_set, tmp_path, capsys):

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 
-import jax
 import pytest
 from jax.sharding import AbstractMesh, AxisType
 
@@ -24,6 +23,22 @@ def test_a_gpu_plan_is_by_formula_and_says_so(tmp_path, capsys, monkeypatch):
     assert state == pytest.approx(16 * found["parameters"] / 8, rel=0.01)
     assert 0.1 < found["mfu"]["slowest"] <= found["mfu"]["fastest"] < 1
     assert len(found["tried"]) == 2 and found["tried"][0]["remat"] == "full" and found["better_by_formula"] is None
+
+
+@pytest.mark.parametrize("topology, more, says", [
+    ("h200x7", [], "100% of the parameters (2.67 GB) are not cut over fsdp: config.mesh.fsdp is 7, which does not divide "),
+    ("h100x48", [], "embed 1,024, text 512; 16 does"),
+    ("h100x48", ["--config.mesh.data=3", "--config.mesh.fsdp=16"], None),
+])  # fmt: skip
+def test_a_mesh_that_does_not_divide_the_model_is_said_and_counted(tmp_path, capsys, monkeypatch, topology, more, says):
+    """Each device holds the whole state then, its gradients and all, and nothing is gathered."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    plan.main(["--config", "base", "--topology", topology, "--json", str(tmp_path / "p.json"), "--tries", "1", *more])
+    said, found = capsys.readouterr().out, json.loads((tmp_path / "p.json").read_text())
+    parts, kinds = 16 if says is None else 1, {c["kind"] for c in found["collectives"]}
+    assert found["bytes"]["params"] == pytest.approx(4 * found["parameters"] / parts, rel=0.02)
+    assert (found["bytes"]["temporary"] > 4 * found["parameters"]) == bool(says) == ("all-gather" not in kinds)
+    assert says in said if says else "are not cut" not in said
 
 
 def test_what_does_not_fit_is_cut_finer_and_the_exit_code_says_whether_that_helped(capsys, monkeypatch):
@@ -45,9 +60,8 @@ def compiler(monkeypatch):
 
     def compile_step(config, mesh, examples, frames):
         state, batch = ahead.abstract_state(config, mesh), ahead.abstract_batch(config, examples, frames, mesh)
-        parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
         compiled.append((examples, config.model.motion.remat))
-        temporary = 2 * roofline.temporaries_by_formula(config, dict(mesh.shape), examples, frames, parameters)
+        temporary = 2 * roofline.temporaries_by_formula(config, dict(mesh.shape), examples, frames, ahead.parameters(state))
         text = "" if compiled[-1] in refused else "ENTRY %step () -> () {\n}\n"
         return ahead.Compiled(text, ahead.arguments(state, batch), temporary, 0, 1.0)
 

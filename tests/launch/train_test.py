@@ -1,5 +1,6 @@
 """`jamflow train`: what is wrong with the start of a run leaves no directory behind; what it starts from is said and goes along."""
 import dataclasses
+import json
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 from flax import linen as nn
 
+from benchmarks import processes
 from data_pipelines.prepare.build import Example, build
 from jamflow_jax.model.jamflow import init_audio
 from jamflow_jax.motion import space
@@ -113,6 +115,20 @@ def test_the_runs_time_is_the_processes_from_its_start_to_the_export(words, tmp_
     assert train.main([*words, "--workdir", str(tmp_path / "run"), "--config.checkpoint.export=true"]) == 0
     assert seconds.keys() == {"initialise"} and seconds["initialise"] > 1000
     assert exported == [tmp_path / "run"] and (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("axis", ["tensor", pytest.param("sequence", marks=pytest.mark.slow)])
+def test_two_processes_that_share_every_example_train_as_one(words, tmp_path, axis):
+    """They are at one place of (data, fsdp), so both must read the whole batch."""
+    fields = (*processes.MODEL, words[2].removeprefix("--config."), "steps=3", "mesh.fsdp=1")
+    processes.run(tmp_path / "one", 1, 1, fields, 550)
+    processes.run(tmp_path / "two", 2, 1, (*fields, f"mesh.{axis}=2"), 550)
+    one, two = ((tmp_path / name / "metrics.jsonl").read_text() for name in ("one", "two"))
+    assert one.count("\n") == 3 and processes.apart(two, one) < 1e-5
+    speeds = ([json.loads(line) for line in (tmp_path / name / "speed.jsonl").read_text().splitlines()] for name in ("one", "two"))
+    work = [[line["tflops_per_s"] / line["steps_per_s"] for line in lines] for lines in speeds]
+    assert work[0] == pytest.approx(work[1], rel=1e-2) and sum(work[0]) > 0
 
 
 @pytest.mark.slow

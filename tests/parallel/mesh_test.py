@@ -1,5 +1,9 @@
 """Mesh shapes, and a batch put on it."""
 import dataclasses
+import os
+import socket
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -7,7 +11,7 @@ import pytest
 from jax.sharding import AxisType
 
 from jamflow_jax.errors import ConfigError
-from jamflow_jax.parallel.mesh import batch_shards, make_mesh, put_batch
+from jamflow_jax.parallel.mesh import batch_parts, batch_shards, make_mesh, put_batch
 
 
 def test_one_axis_takes_what_is_left():
@@ -85,3 +89,63 @@ def test_put_batch():
     batch = put_batch({"length": np.arange(4, dtype=np.int32)}, mesh)
     assert batch["length"].sharding.spec[0] == ("data", "fsdp")
     np.testing.assert_array_equal(batch["length"], np.arange(4))
+
+
+def parts(order, **sizes):
+    """The parts of the batch of each process, on devices of the processes in `order`."""
+    mesh = make_mesh(**sizes, devices=[Chip(i, 0, "simulated", process_index=process) for i, process in enumerate(order)])
+    return [batch_parts(mesh, process) for process in range(max(order) + 1)]
+
+
+def test_a_process_reads_what_its_devices_need():
+    assert parts([0, 0, 1, 1], fsdp=4) == [(0, 1), (2, 3)]
+    assert parts([0, 1, 2, 3], data=2, fsdp=2) == [(0,), (1,), (2,), (3,)]
+    assert parts([0, 0, 1, 1], fsdp=2, tensor=2) == [(0,), (1,)]
+    assert parts([0, 1, 2, 3], fsdp=2, tensor=2) == [(0,), (0,), (1,), (1,)]  # two processes at one place of (data, fsdp)
+    assert parts([0, 1, 2, 3], fsdp=1, tensor=2, sequence=2) == [(0,)] * 4
+    assert parts([0, 0, 1, 1], data=2, fsdp=1, sequence=2) == [(0,), (1,)]
+    assert parts([0, 1, 0, 1], fsdp=4) == [(0, 2), (1, 3)]  # no neighbours
+    assert parts([0, 1, 1, 0], fsdp=2, tensor=2) == [(0, 1), (0, 1)]  # each a device of both
+    assert parts([0, 1, 1, 1], fsdp=4) == [(0,), (1, 2, 3)]
+
+
+def test_what_does_not_divide_is_not_put():
+    mesh = make_mesh(devices=[Chip(i, 0, "simulated") for i in range(4)])
+    with pytest.raises(ValueError, match="length: 6 examples do not divide into 4 parts"):
+        put_batch({"length": np.arange(6)}, mesh)
+
+
+PUT = """
+import jax, numpy as np
+from jamflow_jax.parallel.mesh import batch_parts, batch_shards, make_mesh, put_batch
+from jamflow_jax.parallel.processes import start_processes
+start_processes(120, 30, 60)
+whole = np.arange(24.0).reshape(8, 3)
+own, mixed = jax.devices(), jax.devices()[::2] + jax.devices()[1::2]
+for sizes, order in (
+    ({"fsdp": 4}, own), ({"fsdp": 4}, mixed), ({"fsdp": 2, "tensor": 2}, own), ({"fsdp": 2, "tensor": 2}, mixed),
+    ({"fsdp": 1, "tensor": 2, "sequence": 2}, own), ({"data": 2, "fsdp": 1, "sequence": 2}, mixed),
+):
+    mesh = make_mesh(**sizes, devices=order)
+    mine = np.concatenate([np.split(whole, batch_shards(mesh))[part] for part in batch_parts(mesh)])
+    put = put_batch({"x": mine}, mesh)["x"]
+    assert put.shape == whole.shape and len(put.addressable_shards) == 2, (sizes, put.shape)
+    for shard in put.addressable_shards:
+        np.testing.assert_array_equal(shard.data, whole[shard.index], err_msg=str(sizes))
+"""
+
+
+def test_each_device_of_two_processes_gets_its_rows():
+    """Two devices each, in either order, so that an axis lies within a process or goes across."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        env = {**os.environ, "JAX_COORDINATOR_ADDRESS": f"localhost:{free.getsockname()[1]}", "JAX_NUM_PROCESSES": "2",
+               "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}  # fmt: skip
+    words = [sys.executable, "-c", PUT]
+    both = [subprocess.Popen(words, env={**env, "JAX_PROCESS_ID": number}, stderr=subprocess.PIPE, text=True) for number in "01"]
+    try:
+        errors = [process.communicate(timeout=300)[1] for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    assert [process.returncode for process in both] == [0, 0], errors

@@ -13,7 +13,7 @@ from jamflow_jax.config import build
 from jamflow_jax.model import AudioConfig, JamFlowConfig, MotionConfig, init
 from jamflow_jax.model.jamflow import AudioInputs, MotionInputs
 from jamflow_jax.parallel.mesh import AXES
-from jamflow_jax.parallel.rules import RULES, shardings
+from jamflow_jax.parallel.rules import RULES, shardings, uncut
 from jamflow_jax.train import ahead
 from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.model_call import model_apply
@@ -42,6 +42,20 @@ def test_layout():
 def test_an_axis_that_does_not_divide_is_replicated():
     shape = jax.eval_shape(lambda: __import__("flax").linen.LogicallyPartitioned(jax.numpy.zeros((6, 8)), ("embed", "mlp")))
     assert shardings({"w": shape}, MESH)["w"].spec == P(None, "tensor")
+
+
+def test_what_does_not_divide_is_said_where_it_is_much():
+    big, small = (nn.LogicallyPartitioned(jax.ShapeDtypeStruct(shape, "float32"), names) for shape, names in (
+        ((12, 6, 3_000), ("layers", "embed", "mlp")), ((6,), ("embed",))))  # fmt: skip
+    even = nn.LogicallyPartitioned(jax.ShapeDtypeStruct((8, 10_000), "float32"), ("embed", None))
+    assert uncut({"small": small, "even": even}, MESH) == []
+    assert uncut({"big": big, "even": even}, MESH) == [
+        "73% of the parameters (0.000864 GB) are not cut over fsdp: config.mesh.fsdp is 4, which does not divide embed 6; "
+        "2 does"]
+    odd = nn.LogicallyPartitioned(jax.ShapeDtypeStruct((8, 15), "float32"), ("embed", "heads"))
+    assert uncut({"odd": odd}, MESH) == [
+        "100% of the parameters (4.8e-07 GB) are not cut over tensor: config.mesh.tensor is 2, which does not divide heads 15; "
+        "divisors of 15 do, and 2 has none but 1"]
 
 
 def _line(name: str, shape, spec) -> str:

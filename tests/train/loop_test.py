@@ -132,6 +132,12 @@ def test_a_finished_run_does_nothing(run, tiny, whole):
     assert outcome == loop.Outcome(12, False) and curve(whole) == before
 
 
+def test_what_the_mesh_does_not_cut_is_said(run, tiny, whole, monkeypatch):
+    assert not any("are not cut" in line for line in run(tiny(), whole)[1])
+    monkeypatch.setattr(loop, "not_cut", lambda config, mesh: [f"98% are not cut over {mesh.size} device"])
+    assert "98% are not cut over 1 device" in run(tiny(), whole)[1]
+
+
 def test_a_run_has_begun_once_its_state_is_there(run, tiny, whole, tmp_path):
     begun = []
 
@@ -218,22 +224,23 @@ import importlib.util, os, signal, sys, threading
 spec = importlib.util.spec_from_file_location("fakes", sys.argv[1]); fakes = importlib.util.module_from_spec(spec)
 sys.modules["fakes"] = fakes
 spec.loader.exec_module(fakes)
-import jax
+import jax, numpy as np
 from jamflow_jax.config import build
 from jamflow_jax.parallel import processes
-from jamflow_jax.parallel.mesh import make_mesh
+from jamflow_jax.parallel.mesh import batch_parts, batch_shards, make_mesh
 from jamflow_jax.train import loop
 from jamflow_jax.train.config import RunConfig
 processes.start_processes(120, 30, float(sys.argv[5]))
-one, all = jax.process_index(), jax.process_count()
-mine = lambda batch: {name: rows[one * len(rows) // all : (one + 1) * len(rows) // all] for name, rows in batch.items()}
+one, all, mesh = jax.process_index(), jax.process_count(), make_mesh()
+parts, of = list(batch_parts(mesh)), batch_shards(mesh)
+mine = lambda batch: {name: np.concatenate([np.split(rows, of)[part] for part in parts]) for name, rows in batch.items()}
 harm = {"kill": lambda: os.kill(os.getpid(), signal.SIGKILL), "stick": threading.Event().wait}[sys.argv[4]]
 before = lambda step: harm() if step == int(sys.argv[3]) and one == all - 1 else None
 class Source(fakes.FakeSource):
     def iterate(self, start, stop=None):
         return map(mine, super().iterate(start, stop))
 data = loop.Data(Source(before), lambda: [mine(fakes.make_batch(1000))], fakes.LIVE, "f")
-loop.run(build(RunConfig, fakes.TINY), data, make_mesh(), sys.argv[2])
+loop.run(build(RunConfig, fakes.TINY), data, mesh, sys.argv[2])
 """
 
 
