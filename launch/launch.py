@@ -107,6 +107,8 @@ def check_options(options: argparse.Namespace) -> None:
         if getattr(options, name) and getattr(options, chosen):
             raise ConfigError(f"--{name} says nothing beside --{chosen}; leave it away")
     keys = [pair.partition("=")[0] for pair in options.slurm]
+    for key, dashed in ((key, key.replace("_", "-")) for key in keys if "_" in key):
+        raise ConfigError(f"--slurm {key}=...: sbatch writes it --{dashed}; say --slurm {dashed}=...")
     for name, key in (("nodes", "nodes"), ("gpus", "gpus-per-node")):
         if getattr(options, name) and key in keys:
             raise ConfigError(f"--{name} and --slurm {key}=... are the same option of sbatch: give one of them")

@@ -3,9 +3,9 @@
     jamflow plan --config configs/base.py --topology v5e:4x4        also v5p:4x4x4, v6e:16x16, h200x8; --slices 2
 
 For a TPU the real train step is compiled, on this machine, by the TPU's own compiler (libtpu: pip install 'jamflow-jax[plan]').
-GPU topologies are by formula alone, and say so. --slices N stands for --config.mesh.slices=N. Without a data set the batch is one
-bucket of clips of --seconds. Variants of clips a step, microbatches and remat are ranked by formula; the best is compiled, and the
-next while the compiler refuses.
+GPU topologies are by formula alone, and say so. --slices N stands for --config.mesh.slices=N and, where mesh.data is 1, for
+--config.mesh.data=N. Without a data set the batch is one bucket of clips of --seconds. Variants of clips a step, microbatches and
+remat are ranked by formula; the best is compiled, and the next while the compiler refuses.
 """
 import argparse
 import dataclasses
@@ -54,7 +54,10 @@ def configured(options: argparse.Namespace, overrides: list[str]):
     if slices and config.mesh.slices not in (1, slices):
         raise ConfigError(f"--slices {slices}: the config's mesh.slices is {config.mesh.slices}; leave --slices away, or set "
                           f"--config.mesh.slices={slices}")  # fmt: skip
-    return dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, slices=slices or config.mesh.slices))
+    if not slices:
+        return config
+    data = slices if config.mesh.data == 1 else config.mesh.data  # they lie along it
+    return dataclasses.replace(config, mesh=dataclasses.replace(config.mesh, slices=slices, data=data))
 
 
 def plan(config, place, seconds: float, tries: int | None, say) -> dict:
@@ -65,15 +68,15 @@ def plan(config, place, seconds: float, tries: int | None, say) -> dict:
     """
     from jamflow_jax.parallel.mesh import batch_shards
     from jamflow_jax.train import ahead, variants
-    from jamflow_jax.train.state import not_cut
+    from jamflow_jax.train.state import clips_not_cut, not_cut
 
     say(f"{place.name}{f' x {place.slices} slices' if place.slices > 1 else ''}: {place.devices} x {place.chip.name}, "
         f"{place.chip.memory / GIB:.0f} GiB and {place.chip.flops / 1e12:.0f} TFLOP/s each"
         f"{'' if place.is_tpu else '; BY FORMULA: nothing is compiled for GPUs here'}")  # fmt: skip
     mesh = _mesh(config, place)
-    for line in not_cut(config, mesh):
-        say(line)
     frames, examples = _batch(config, seconds, batch_shards(mesh) * config.optim.accumulate)
+    for line in (*not_cut(config, mesh), *clips_not_cut(config, mesh, [frames])):
+        say(line)
     own, tried = variants.configured(config, examples), {}
     parameters = ahead.parameters(ahead.abstract_state(config, mesh))
     near = {own, *variants.around(examples, batch_shards(mesh))}
@@ -109,7 +112,8 @@ def plan(config, place, seconds: float, tries: int | None, say) -> dict:
         times, more = better.speed / _rate(tried[best]), len({*tried, own}) + 1
         say(f"not tried, by formula better: {_words(better.variant)}: {better.bytes / GIB:.1f} GiB, "
             f"{times:.2f} times the frames a second; --tries {more} tries it")  # fmt: skip
-    say(f"as flags: {best.flags(frames)}{f' --config.mesh.slices={place.slices}' if place.slices > 1 else ''}")
+    slices = f" --config.mesh.slices={place.slices} --config.mesh.data={mesh.shape['data']}" if place.slices > 1 else ""
+    say(f"as flags: {best.flags(frames)}{slices}")
     short = [{**dataclasses.asdict(v), "fits": row["fits"], "bytes": row["bytes"]["total"]} for v, row in tried.items()]
     return {**tried[best], "tried": short, "better_by_formula": better and dataclasses.asdict(better)}
 

@@ -39,7 +39,7 @@ def train(config, workdir: Path, times) -> int:
     from jamflow_jax.parallel.mesh import batch_parts, batch_shards, make_mesh
     from jamflow_jax.parallel.processes import moved, start_processes
     from jamflow_jax.timeline import MEL_BINS
-    from jamflow_jax.train import events, export, loop, origins, stages
+    from jamflow_jax.train import events, export, loop, origins, stages, state
     from jamflow_jax.train import workdir as run_directory
     from launch.compile_cache import use_compile_cache
 
@@ -75,6 +75,8 @@ def train(config, workdir: Path, times) -> int:
         say(f"  {line}")
     shape = ", ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     say(f"devices: {len(jax.devices())} x {jax.devices()[0].device_kind} ({shape})")
+    for line in state.clips_not_cut(config, mesh, [frames for frames, _ in loader.plan.shapes]):
+        say(line)
     for line in filled:
         say(line)
     say(f"model: stage {config.stage}, attention: {description(config.model)}; parameters:")

@@ -148,11 +148,10 @@ def _grouped_conv_bwd(groups, residuals, dy_BTE):
     dy_GBTO = dy_BTE.reshape(batch, frames, groups, outs).transpose(2, 0, 1, 3)
 
     def some(first):
-        shifted = [x_GIBT[..., first + i : first + i + frames] for i in range(TAPS)]
+        shifted = [jax.lax.dynamic_slice_in_dim(x_GIBT, first + i, frames, axis=3) for i in range(TAPS)]
         return jnp.einsum("gxbt,gbto->gxo", jnp.concatenate(shifted, axis=1), dy_GBTO, preferred_element_type=jnp.float32)
 
-    # not a loop of XLA's: with several devices each turn would sum its product over all of them, and wait
-    products = jnp.stack([some(first) for first in range(0, taps, TAPS)]).reshape(taps // TAPS, groups, TAPS, ins, outs)
+    products = jax.lax.map(some, jnp.arange(0, taps, TAPS)).reshape(taps // TAPS, groups, TAPS, ins, outs)
     dkernel_WIE = products.transpose(0, 2, 3, 1, 4).reshape(taps, *kernel_WIE.shape[1:])[:width]
     return dx_BTD, dkernel_WIE.astype(kernel_WIE.dtype)
 

@@ -140,8 +140,8 @@ class _Loop:
             self.profiler.before(step + 1)
             state, values = self._call(self.train_step, "step", state, batch)
             step += 1
+            self._collect()  # of the step before: this one's work is counted after its line
             self.log.took(batch)
-            self._collect()
             self.late = step, values
             self.profiler.after(step, values)
 

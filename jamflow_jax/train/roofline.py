@@ -63,7 +63,8 @@ def roofline(
       parameters: of the model, by where they lie (`ahead.parameters`).
       traffic: collectives of a step, of a compiled program or `collectives_by_formula`.
     """
-    devices, slices = math.prod(mesh.values()), config.mesh.slices
+    mesh, slices = sharing(config, mesh, frames), config.mesh.slices
+    devices = math.prod(mesh.values())
     remat = config.model.motion.remat
     forward = flops.forward_flops(config.model, frames, streams(config), apart=config.stage == 1)
     passes = PASSES[remat]
@@ -92,6 +93,7 @@ def collectives_by_formula(
     """What the rules ask for, where no program can be compiled: parameters gathered over fsdp forward and backward, gradients
     summed and cut over it, then summed over data, those of what is not cut summed over both, all of that for every microbatch; over
     tensor two sums of a layer's activations, forward, again in remat, and backward. Everything in bf16."""
+    mesh = sharing(config, mesh, frames)
     data, fsdp, tensor, sequence = (mesh[axis] for axis in ("data", "fsdp", "tensor", "sequence"))
     depth, of = config.model.motion.depth, len(streams(config))
     parts, found = config.optim.accumulate, []
@@ -122,6 +124,7 @@ def temporaries_by_formula(config: RunConfig, mesh: Mapping[str, int], examples:
     Layers keep, in bf16, their input (full), that and attention's output (attention), 11 widths a frame (dots) or 30 and
     attention's logits in 6 bytes a pair (none).
     """
+    mesh = sharing(config, mesh, frames)
     local = examples / config.optim.accumulate / (mesh["data"] * mesh["fsdp"] * mesh["sequence"])
     c, of = config.model.motion, streams(config)
     sizes = {"audio": frames, "motion": motion_frames(frames)}
@@ -132,6 +135,18 @@ def temporaries_by_formula(config: RunConfig, mesh: Mapping[str, int], examples:
     gathered = 2 * 2 * parameters.used / c.depth  # two layers' parameters, the next one's already on the way
     gradients = 4 * parameters.held * min(config.optim.accumulate, 2)
     return int(gradients + kept + tokens * c.width * 2 * 30 + 14 * keys + gathered)
+
+
+def sharing(config: RunConfig, mesh: Mapping[str, int], frames: int) -> dict[str, int]:
+    """Axis -> devices that share the work of an example of so many mel frames. An axis that does not divide what it should cut
+    (frames of a stream; heads or hidden units) counts as 1, for its devices all do the same (`rules.constrain`)."""
+    parts, of = dict(mesh), [getattr(config.model, stream) for stream in streams(config)]
+    lengths = [frames if stream == "audio" else motion_frames(frames) for stream in streams(config)]
+    if any(n % mesh["sequence"] for n in lengths):
+        parts["sequence"] = 1
+    if any(n % mesh["tensor"] for c in of for n in (c.heads, c.ff_mult * c.width)):
+        parts["tensor"] = 1
+    return parts
 
 
 def _activations(config: RunConfig, frames: int) -> float:

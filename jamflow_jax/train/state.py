@@ -5,6 +5,7 @@
 The state is traced without allocating (`eval_shape`), laid out by its logical axes, then made by one jitted program straight into
 place: no device ever holds a whole copy.
 """
+from collections.abc import Iterable
 from typing import Any
 
 import flax.struct
@@ -19,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from jamflow_jax.errors import ConfigError
 from jamflow_jax.model.jamflow import init, init_motion
 from jamflow_jax.parallel.rules import shardings, uncut
+from jamflow_jax.timeline import motion_frames
 from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.optimizer import multipliers, optimizer
 
@@ -75,6 +77,17 @@ def layout(config: RunConfig, mesh: Mesh) -> tuple[TrainState, TrainState]:
 def not_cut(config: RunConfig, mesh: Mesh) -> list[str]:
     """What of the parameters the mesh should cut and does not, in lines (`rules.uncut`); usually none."""
     return uncut(jax.eval_shape(lambda: init_params(config, jax.random.key(0))), mesh)
+
+
+def clips_not_cut(config: RunConfig, mesh: Mesh, buckets: Iterable[int]) -> list[str]:
+    """Which clips (of so many mel frames) the mesh's sequence axis should cut and does not, in lines; usually none."""
+    parts, lines = mesh.shape["sequence"], []
+    for frames in buckets:
+        lengths = {"mel": frames, "motion": motion_frames(frames)}
+        if wrong := [f"{n:,} {name}" for name, n in lengths.items() if (name == "motion" or config.stage == 2) and n % parts]:
+            lines.append(f"clips of {frames:,} mel frames are not cut over sequence: config.mesh.sequence is {parts}, which does "
+                         f"not divide {' and '.join(wrong)} frames; devices along it do the same work")  # fmt: skip
+    return lines
 
 
 def initialise(config: RunConfig, mesh: Mesh, given: dict[str, Any] | None = None) -> TrainState:

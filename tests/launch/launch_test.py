@@ -44,6 +44,7 @@ def test_a_dry_run_prints_the_job_set(where, kind, capsys):
     (["gke", "--slurm", "time=1", *WORDS], "--slurm: of slurm, not of --launcher gke"),
     (["tpu", "--tpu", "t", "--zone", "z", "--name", "n", *WORDS], "--name: of gke, not of --launcher tpu"),
     (["slurm", "--nodes", "2", "--slurm", "nodes=4", *WORDS], "--nodes and --slurm nodes=... are the same option"),
+    (["slurm", "--slurm", "gpus_per_node=4", *WORDS], "sbatch writes it --gpus-per-node; say --slurm gpus-per-node=..."),
     (["gke", "--image", "i", "--topology", "v5e:4x4", "--nodes", "2", *WORDS], "--nodes says nothing beside --topology"),
     (["gke", "--image", "i", "--accelerator", "a", "--slices", "2", *WORDS], "--slices says nothing beside --accelerator"),
     (["gke", "--image", "i", "--topology", "v5p:4x4x4", *WORDS, "--config.mesh.fsdp=7"], "not multiply to the 64 devices"),

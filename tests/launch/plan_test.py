@@ -10,6 +10,8 @@ from jax.sharding import AbstractMesh, AxisType
 
 from jamflow_jax.parallel import topology
 from jamflow_jax.parallel.mesh import AXES
+from jamflow_jax.train import roofline
+from jamflow_jax.train.state import clips_not_cut
 from launch import plan, run_config
 
 
@@ -39,6 +41,19 @@ def test_a_mesh_that_does_not_divide_the_model_is_said_and_counted(tmp_path, cap
     assert found["bytes"]["params"] == pytest.approx(4 * found["parameters"] / parts, rel=0.02)
     assert (found["bytes"]["temporary"] > 4 * found["parameters"]) == bool(says) == ("all-gather" not in kinds)
     assert says in said if says else "are not cut" not in said
+
+
+@pytest.mark.parametrize("axis, size, frames", [("sequence", 2, 361), ("tensor", 3, 960)])
+def test_devices_that_cannot_share_an_example_count_once(axis, size, frames):
+    config, mesh = run_config.load("base", []), {"data": 1, "fsdp": 2, "tensor": 1, "sequence": 1, axis: size}
+    assert roofline.sharing(config, mesh, frames) == {**mesh, axis: 1}
+    assert roofline.sharing(config, {**mesh, axis: 2}, 960) == {**mesh, axis: 2}
+
+
+def test_clips_that_sequence_does_not_cut_are_said():
+    config, mesh = run_config.load("base", []), AbstractMesh((1, 1, 1, 2), AXES, axis_types=(AxisType.Auto,) * 4)
+    (line,) = clips_not_cut(config, mesh, (361, 960))
+    assert line.startswith("clips of 361 mel frames are not cut over sequence: config.mesh.sequence is 2, which does not divide 361")
 
 
 def test_what_does_not_fit_is_cut_finer_and_the_exit_code_says_whether_that_helped(capsys, monkeypatch):
@@ -138,19 +153,27 @@ def test_the_slices_are_the_configs_or_the_options(words, slices, monkeypatch):
     planned = []
 
     def record(config, place, *_):
-        planned.append((config.mesh.slices, place.slices))
+        planned.append((config.mesh.slices, place.slices, config.mesh.data))
         return {"fits": True}
 
     monkeypatch.setattr(plan, "plan", record)
     assert plan.main(["--config", "3b", "--topology", "v6e:16x16", *words]) == 0
-    assert planned == [(slices, slices)]
+    assert planned == [(slices, slices, run_config.load("3b", []).mesh.data)]
+
+
+def test_slices_lie_along_data_where_nothing_else_does(monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    planned = []
+    monkeypatch.setattr(plan, "plan", lambda config, *_: planned.append(config.mesh.data) or {"fits": True})
+    assert plan.main(["--config", "base", "--topology", "v5e:4x4", "--slices", "2"]) == 0
+    assert planned == [2]
 
 
 def test_the_flags_of_a_plan_of_slices_name_them(compiler):
     """Training asks for the number that the devices come in."""
     config, lines = run_config.load("base", ["--config.mesh.slices=2"]), []
     plan.plan(config, topology.parse("v5e:2x4", 2), 10, 1, lines.append)
-    assert lines[-1].startswith("as flags: ") and lines[-1].endswith(" --config.mesh.slices=2")
+    assert lines[-1].startswith("as flags: ") and " --config.mesh.slices=2 --config.mesh.data=" in lines[-1]
 
 
 @pytest.mark.slow

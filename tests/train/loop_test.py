@@ -20,7 +20,7 @@ from jamflow_jax import storage
 from jamflow_jax.errors import ConfigError, InputError
 from jamflow_jax.parallel.mesh import make_mesh
 from jamflow_jax.parallel.processes import LOST
-from jamflow_jax.train import events, loop, metrics
+from jamflow_jax.train import events, flops, loop, metrics
 from jamflow_jax.train.checkpoint import steps
 
 
@@ -67,14 +67,17 @@ def curve(workdir):
     return storage.read(storage.at(workdir) / "metrics.jsonl").decode()
 
 
-def test_what_a_run_leaves(whole):
+def test_what_a_run_leaves(whole, source, tiny):
     assert steps(whole / "checkpoints") == [9, 12]
     assert [line["step"] for line in metrics.read(whole)] == [5, 10, 12]
     assert [line["step"] for line in metrics.read(whole, "validation")] == [6, 12]
     assert {"audio", "motion", "loss", "grad_norm", "lr", "frames", "skipped"} <= set(metrics.read(whole)[0])
     assert any((whole / "tb").iterdir())
     speed = json.loads((whole / "speed.jsonl").read_text().splitlines()[-1])
-    assert speed["tflops_per_s"] > 0 and "mfu" not in speed  # nobody says what a CPU could do
+    work = [flops.step_flops(tiny(), batch["length"][batch["weight"] > 0].tolist(), loop.present_streams(batch))
+            for batch in source().iterate(10, 12)]  # fmt: skip
+    assert speed["tflops_per_s"] / speed["steps_per_s"] == pytest.approx(sum(work) / 2 / 1e12)  # of the line's own two steps
+    assert "mfu" not in speed  # nobody says what a CPU could do
     assert {name for line in events.read(whole) for name in line.get("seconds", ())} == {*events.PHASES} - {"profile"}
 
 
