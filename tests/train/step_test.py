@@ -178,12 +178,15 @@ from jamflow_jax.parallel.mesh import make_mesh, put_batch
 from jamflow_jax.train.config import RunConfig
 from jamflow_jax.train.state import initialise
 from jamflow_jax.train.step import make_train_step
+heads, frames = json.loads(sys.argv[3])
+for stream in ("audio", "motion"):
+    fakes.TINY["model"][stream]["heads"] = heads
 config, out, one = build(RunConfig, fakes.TINY), [], None
 for shape in json.loads(sys.argv[2]):
     mesh = make_mesh(*shape, devices=jax.devices()[:np.prod(shape)])
     with jax.set_mesh(mesh):
         state, step = initialise(config, mesh, fakes.random_params(config)), make_train_step(config, mesh, fakes.LIVE)
-        state, metrics = step(state, put_batch(fakes.make_batch(0, size=8, frames=60), mesh), ("audio", "motion"))
+        state, metrics = step(state, put_batch(fakes.make_batch(0, size=8, frames=frames), mesh), ("audio", "motion"))
     kernel = state.params["motion"]["stack"]["layers"]["ff_in"]["kernel"]
     moments = jax.device_get(state.opt_state)  # of the first step: the clipped gradient and its square, but for a factor
     one = moments if one is None else one
@@ -194,11 +197,12 @@ print(json.dumps(out))
 """
 
 
-def on_meshes(*shapes):
+def on_meshes(*shapes, heads=2, frames=60):
     """For each (data, fsdp, tensor[, sequence]): loss, gradient norm, largest relative difference of a gradient to the first
     mesh's, and the share of a parameter that one device holds. In a process of its own, with eight simulated devices."""
     env = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_ENABLE_COMPILATION_CACHE": "false"}
-    words = [sys.executable, "-c", MESHES, str(Path(__file__).parent / "conftest.py"), json.dumps(shapes)]
+    what = json.dumps(shapes), json.dumps([heads, frames])
+    words = [sys.executable, "-c", MESHES, str(Path(__file__).parent / "conftest.py"), *what]
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Involuntary full rematerialization" not in done.stderr  # the partitioner's word for a layout that does not fit
@@ -219,6 +223,15 @@ def test_eight_devices_equal_one():
 def test_every_mesh_equals_one_device():
     one, *others = on_meshes((1, 1, 1), (8, 1, 1), (1, 8, 1), (1, 1, 2), (4, 2, 1), (4, 1, 2), (1, 4, 2),
                             (1, 1, 1, 4), (2, 1, 1, 4), (1, 2, 1, 2), (2, 2, 1, 2))  # fmt: skip
+    for other in others:
+        np.testing.assert_allclose(other[:2], one[:2], rtol=1e-5)
+        assert other[2] < 1e-5
+
+
+@pytest.mark.slow
+def test_tensor_and_sequence_alone_over_eight_devices_equal_one():
+    one, *others = on_meshes((1, 1, 1), (1, 1, 8), (1, 1, 1, 8), heads=8, frames=120)  # 32 motion frames
+    assert [other[3] for other in others] == [1 / 8, 1]  # of a parameter: sequence cuts none
     for other in others:
         np.testing.assert_allclose(other[:2], one[:2], rtol=1e-5)
         assert other[2] < 1e-5
