@@ -66,7 +66,7 @@ def _metric(sweep: Sweep, metric: Metric, lines: Sequence[Line]) -> str:
     baseline = escape(sweep.compared_with)
     return f"""<section>
 <h2>{escape(metric.name)}</h2>
-<p class="about"><code>{escape(metric.key)}</code>, {metric.better} is better.</p>
+<p class="about"><code>{escape(metric.key)}</code>{"" if metric.better == "neither" else f", {metric.better} is better"}.</p>
 <div class="scroll"><table>
 <thead><tr><th></th><th>seeds</th><th colspan="2">mean over seeds</th><th colspan="2">minus {baseline}</th></tr></thead>
 <tbody>{"".join(rows)}</tbody></table></div>

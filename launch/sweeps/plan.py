@@ -35,7 +35,7 @@ class Metric:
 
     key: str  # "train.X", "validation.X": last line of metrics.jsonl; else a dotted path in the JSON of the evaluation
     label: str = ""
-    better: Literal["higher", "lower"] = "higher"
+    better: Literal["higher", "lower", "neither"] = "higher"
 
     @property
     def name(self) -> str:

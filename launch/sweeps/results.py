@@ -78,7 +78,7 @@ def table(sweep: Sweep, cells: Sequence[Cell]) -> list[Line]:
             differences[key] = None if row == sweep.compared_with else _interval(pairs)
         lines.append(Line(row, tuple(mine.values()), values, differences))
     first = sweep.metrics[0]
-    sign = -1 if first.better == "higher" else 1
+    sign = 1 if first.better == "lower" else -1
     return sorted(lines, key=lambda line: sign * line.values[first.key].mean if line.values[first.key] else math.inf)
 
 
@@ -117,8 +117,8 @@ def table_text(sweep: Sweep, lines: Sequence[Line]) -> str:
 
 def table_markdown(sweep: Sweep, lines: Sequence[Line]) -> str:
     """The table for a document: of every metric the mean over seeds and, below it, the difference from the baseline."""
-    arrows = {"higher": "↑", "lower": "↓"}
-    head = [sweep.question, "seeds", *(f"{m.name} {arrows[m.better]}" for m in sweep.metrics)]
+    arrows = {"higher": " ↑", "lower": " ↓", "neither": ""}
+    head = [sweep.question, "seeds", *(m.name + arrows[m.better] for m in sweep.metrics)]
     rows = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for line in lines:
         words = []
