@@ -97,13 +97,15 @@ def table_csv(sweep: Sweep, lines: Sequence[Line]) -> str:
 
 
 def runs_csv(cells: Sequence[Cell]) -> str:
-    """One line a run, with everything that was measured."""
-    keys = sorted({key for cell in cells for key in cell.figures})
+    """One line a run, with everything that was measured; of a figure called as a column before it the column stays (`seed`: of the
+    training, not of the evaluation's noise)."""
+    columns = ("row", "seed", "run", "state", "seconds", "cpu_seconds")
+    keys = sorted({key for cell in cells for key in cell.figures}.difference(columns))
     body = [
         [c.row, c.seed, c.run, c.status.state, c.status.seconds, c.status.cpu_seconds, *(c.figures.get(key, "") for key in keys)]
         for c in cells
     ]
-    return _csv([["row", "seed", "run", "state", "seconds", "cpu_seconds", *keys], *body])
+    return _csv([[*columns, *keys], *body])
 
 
 def table_text(sweep: Sweep, lines: Sequence[Line]) -> str:

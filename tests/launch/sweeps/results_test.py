@@ -33,6 +33,12 @@ def test_table(sweep, done):
     assert float(rows[1]["rows.model.r"]) == pytest.approx(0.1 + 0.09) and "curves" not in rows[0]
 
 
+def test_the_seed_of_a_run_is_that_of_its_training(done):
+    cells = [dataclasses.replace(cell, figures={**cell.figures, "seed": 7.0}) for cell in done]  # of the evaluation's noise
+    rows = list(csv.DictReader(io.StringIO(results.runs_csv(cells))))
+    assert [row["seed"] for row in rows] == [str(cell.seed) for cell in cells]
+
+
 def test_a_figure_that_no_run_has_is_told(sweep, done):
     cells = [dataclasses.replace(cell, figures={"train.loss": 1.0}) for cell in done]
     assert results.missing(sweep, cells) == ["rows.model.r"]
