@@ -19,7 +19,7 @@ from jamflow_jax.parallel.collectives import Collective
 from jamflow_jax.timeline import motion_frames
 from jamflow_jax.train import flops
 from jamflow_jax.train.config import RunConfig
-from jamflow_jax.train.state import streams
+from jamflow_jax.train.state import stream_frames, streams
 
 PASSES = {"none": 3, "dots": 3, "attention": 4, "full": 4}  # forward passes' worth of products in a step, by remat
 
@@ -141,8 +141,7 @@ def sharing(config: RunConfig, mesh: Mapping[str, int], frames: int) -> dict[str
     """Axis -> devices that share the work of an example of so many mel frames. An axis that does not divide what it should cut
     (frames of a stream; heads or hidden units) counts as 1, for its devices all do the same (`rules.constrain`)."""
     parts, of = dict(mesh), [getattr(config.model, stream) for stream in streams(config)]
-    lengths = [frames if stream == "audio" else motion_frames(frames) for stream in streams(config)]
-    if any(n % mesh["sequence"] for n in lengths):
+    if any(n % mesh["sequence"] for n in stream_frames(config, frames).values()):
         parts["sequence"] = 1
     if any(n % mesh["tensor"] for c in of for n in (c.heads, c.ff_mult * c.width)):
         parts["tensor"] = 1
@@ -152,8 +151,8 @@ def sharing(config: RunConfig, mesh: Mapping[str, int], frames: int) -> dict[str
 def _activations(config: RunConfig, frames: int) -> float:
     """Bytes of the products' operands and results, one example's forward pass, in bf16."""
     total = 0.0
-    for stream in streams(config):
-        c, n = getattr(config.model, stream), frames if stream == "audio" else motion_frames(frames)
+    for stream, n in stream_frames(config, frames).items():
+        c = getattr(config.model, stream)
         inner = c.heads * c.head_dim
         total += c.depth * n * 2 * (4 * inner + 2 * c.width + 2 * (1 + c.ff_mult) * c.width + 6 * c.width)
     return total

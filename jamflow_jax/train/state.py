@@ -47,6 +47,11 @@ def streams(config: RunConfig) -> tuple[str, ...]:
     return ("motion",) if config.stage == 1 else ("audio", "motion")
 
 
+def stream_frames(config: RunConfig, frames: int) -> dict[str, int]:
+    """Stream -> its frames in a clip of so many mel frames."""
+    return {stream: frames if stream == "audio" else motion_frames(frames) for stream in streams(config)}
+
+
 def trained_streams(config: RunConfig) -> tuple[str, ...]:
     """The streams that learn: those with a learning rate."""
     return tuple(stream for stream in streams(config) if multipliers(config.optim)[stream] > 0)
@@ -83,8 +88,8 @@ def clips_not_cut(config: RunConfig, mesh: Mesh, buckets: Iterable[int]) -> list
     """Which clips (of so many mel frames) the mesh's sequence axis should cut and does not, in lines; usually none."""
     parts, lines = mesh.shape["sequence"], []
     for frames in buckets:
-        lengths = {"mel": frames, "motion": motion_frames(frames)}
-        if wrong := [f"{n:,} {name}" for name, n in lengths.items() if (name == "motion" or config.stage == 2) and n % parts]:
+        names = {"audio": "mel", "motion": "motion"}
+        if wrong := [f"{n:,} {names[stream]}" for stream, n in stream_frames(config, frames).items() if n % parts]:
             lines.append(f"clips of {frames:,} mel frames are not cut over sequence: config.mesh.sequence is {parts}, which does "
                          f"not divide {' and '.join(wrong)} frames; devices along it do the same work")  # fmt: skip
     return lines
