@@ -1,13 +1,13 @@
 """Our train step on speech alone against F5-TTS's own in PyTorch, interleaved in one run: same weights, batch and threads, float32.
 
-    python -m benchmarks.train_step [--depth 22] [--batch 2] [--frames 480] [--threads 2] [--rounds 5] [--remat none]
+    python -m benchmarks.train_step [--depth 22] [--batch 2] [--frames 480] [--threads 2] [--rounds 5] [--remat none] [--unrolled]
 
 Width 1024, 16 heads, as F5TTS_v1_Base; --depth is the number of layers. One step is: draw spans, times and noise; forward and
-backward with dropout 0.1; clip the gradient by its norm; AdamW. Ours also averages its parameters. F5-TTS's trainer does so every
-tenth step; here that is timed alone, and the ratio is printed without it and with it at every step. The same run measures how
-fast both libraries multiply the matrices a layer is made of. Prints Markdown: each row the fastest round by CPU time (of all
-threads: other jobs disturb it little) and by wall time, and utilisation, the step's analytic FLOPs over its time, of the faster
-library's rate of multiplying in the same run.
+backward with dropout 0.1; clip the gradient by its norm; AdamW. Ours also averages its parameters; F5-TTS's trainer does so every
+tenth step, which is timed alone and counts for nothing. The same run measures how fast both libraries multiply the matrices a
+layer is made of. Prints Markdown: each row the fastest round by CPU time (of all threads: other jobs disturb it little) and by
+wall time; F5-TTS's time over ours in the same round, where what slows a machine down for minutes slows both, as the median of the
+rounds and their range; and utilisation, the step's analytic FLOPs over its time, of the faster library's rate of multiplying.
 
 F5-TTS's code is installed, never copied; without it our rows alone are printed:
 
@@ -39,9 +39,9 @@ SPEECH = ("audio",)
 AVERAGING = "F5-TTS, averaging alone"
 
 
-def run_config(depth: int, dropout: float, remat: str, dtype: str) -> RunConfig:
+def run_config(o: argparse.Namespace) -> RunConfig:
     """Speech alone is trained; the motion stream, which a config has to have, is as narrow as can be and is not run."""
-    trunk = {"depth": depth, "dropout": dropout, "remat": remat, "dtype": dtype}
+    trunk = {"depth": o.depth, "dropout": o.dropout, "remat": o.remat, "dtype": o.dtype, "scan": not o.unrolled}
     model = JamFlowConfig(AudioConfig(**trunk), MotionConfig(**trunk, width=16, mouth_dim=1, rest_dim=1), joint_layers=())
     return RunConfig(model=model, optim=OptimConfig(motion_lr=0.0))
 
@@ -142,17 +142,15 @@ def products(tokens: int, dtype: str, with_torch: bool) -> tuple[dict[str, Calla
     return made, sum(2.0 * m * k * n for m, k, n in shapes)
 
 
-def interleaved(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, tuple[float, float]]:
-    """{name: (CPU seconds, wall seconds) of the fastest round}, after one round for warmth."""
-    best = {name: (float("inf"), float("inf")) for name in runs}
-    for i in range(rounds + 1):
+def interleaved(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, np.ndarray]:
+    """{name: CPU and wall seconds of each round, [rounds, 2]}, after one round for warmth."""
+    took = {name: [] for name in runs}
+    for _ in range(rounds + 1):
         for name, run in runs.items():
             cpu, wall = time.process_time(), time.perf_counter()
             run()
-            took = time.process_time() - cpu, time.perf_counter() - wall
-            if i:
-                best[name] = tuple(map(min, best[name], took))
-    return best
+            took[name].append((time.process_time() - cpu, time.perf_counter() - wall))
+    return {name: np.array(rows[1:]) for name, rows in took.items()}
 
 
 def main() -> None:
@@ -160,6 +158,7 @@ def main() -> None:
     for name, value in {"depth": 22, "batch": 2, "frames": 480, "threads": 2, "rounds": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--remat", default="none", help="ours: none, attention, dots, full")
+    parser.add_argument("--unrolled", action="store_true", help="ours: layer after layer, `model.audio.scan=False`")
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of our step's computation")
     parser.add_argument("--alone", action="store_true", help="without F5-TTS")
@@ -172,27 +171,28 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(o.threads)
-    config, batch = run_config(o.depth, o.dropout, o.remat, o.dtype), random_batch(o.batch, o.frames)
+    form = "unrolled" if o.unrolled else "scan"
+    config, batch = run_config(o), random_batch(o.batch, o.frames)
     params = random_params(config)
     runs, flops = products(o.batch * o.frames, o.dtype, with_torch)
     multiply = {f"multiplying, {name}": run for name, run in runs.items()}
     runs = dict(multiply)
     runs["ours"], seconds = ours(config, params, batch)
-    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {o.dtype}, remat {o.remat}, dropout {o.dropout}")
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {o.dtype}, remat {o.remat}, dropout {o.dropout}, {form}")
     print(f"{o.threads} threads, {o.depth} layers, batch {o.batch} x {o.frames}; compiled in {seconds:.1f} s", flush=True)
     if with_torch and importlib.util.find_spec("f5_tts"):
         f5tts, difference = theirs(config.model.audio, params["audio"], batch)
         runs |= f5tts
         print(f"velocities differ by {difference:.1e} of their standard deviation", flush=True)
     del params  # 22 layers of both libraries just fit 24 GiB
-    best = interleaved(runs, o.rounds)
+    took = interleaved(runs, o.rounds)
+    best = {name: rows.min(0) for name, rows in took.items()}
     print("\n| | CPU s | wall s |\n|---|---|---|")
     for name, (cpu, wall) in best.items():
         print(f"| {name} | {cpu:.3f} | {wall:.3f} |")
-    if "F5-TTS" in best:
-        step, averaging, own = (np.array(best[name]) for name in ("F5-TTS", AVERAGING, "ours"))
-        for means, (cpu, wall) in {"F5-TTS": step / own, "F5-TTS averaging at every step": (step + averaging) / own}.items():
-            print(f"\n{means} / ours: {cpu:.2f} by CPU time, {wall:.2f} by wall time")
+    if "F5-TTS" in took:
+        for clock, ratios in zip(("CPU", "wall"), (took["F5-TTS"] / took["ours"]).T):
+            print(f"\nF5-TTS / ours by {clock} time: {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
     rate, work = max(flops / best[name][0] for name in multiply), step_flops(config, batch["length"].tolist(), SPEECH)
     print(f"matrices are multiplied at {rate / 1e9:.1f} GFLOP per CPU second; a step is {work / 1e9:.1f} GFLOP; of that rate:")
     print(", ".join(f"{name} {work / best[name][0] / rate:.0%}" for name in best if name not in (*multiply, AVERAGING)))

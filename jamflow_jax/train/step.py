@@ -61,11 +61,11 @@ def make_train_step(config: RunConfig, mesh: Mesh, live_mouth_D: np.ndarray) -> 
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         updates = state.step - state.skipped
         delta, opt_state = update(gradient, state.opt_state, trained)
-        moved = optax.apply_updates(trained, delta)
-        decay = ema_decay(config.optim.ema, updates)
-        ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, moved)
-        kept = state.opt_state, trained, state.ema
-        opt_state, moved, ema = jax.tree.map(lambda new, old: jnp.where(finite, new, old), (opt_state, moved, ema), kept)
+        moved = opt_state, optax.apply_updates(trained, delta)
+        opt_state, moved = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, (state.opt_state, trained))
+        # of the parameters as they are kept, so that a CPU reads them instead of working the update out again
+        share = jnp.where(finite, 1 - ema_decay(config.optim.ema, updates), 0.0)
+        ema = jax.tree.map(lambda e, p: e + share * (p - e), state.ema, moved)
 
         new = TrainState(
             step=state.step + 1,

@@ -20,7 +20,7 @@ from jamflow_jax.model import (
     WindowConfig,
     init,
 )
-from jamflow_jax.model.jamflow import segments
+from jamflow_jax.model.jamflow import init_motion, segments
 from jamflow_jax.timeline import motion_frames
 
 TRUNK = dict(width=32, depth=4, heads=2, head_dim=16)
@@ -177,6 +177,22 @@ def test_scan_unrolled_and_every_remat_policy_give_the_same_values_and_gradients
     other, other_grad = jax.jit(jax.value_and_grad(loss), static_argnums=1)(params, variant(**changes))
     np.testing.assert_allclose(value, other, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4 * (1 + np.abs(a).max())), grad, other_grad)
+
+
+def test_gradients_of_unrolled_layers_are_not_added_up_stack_by_stack():
+    """With one more layer there is not one more array as large as the stack."""
+    def stacks(depth):
+        config, motion = dataclasses.replace(CONFIG.motion, depth=depth, scan=False), inputs()[1]
+        shapes = jax.eval_shape(lambda key: nn.unbox(init_motion(config, key)), jax.random.key(0))
+
+        def loss(params):
+            arrays = motion.x_BMD, motion.context_BMD, motion.rest_BMR, motion.time_B
+            return MotionDiT(config).apply({"params": params}, *arrays).sum()
+
+        stack = (depth, TRUNK["width"], 2 * TRUNK["width"])
+        return sum(eqn.outvars[0].aval.shape == stack for eqn in jax.make_jaxpr(jax.grad(loss))(shapes).eqns)
+
+    assert stacks(3) == stacks(6) > 0
 
 
 def test_any_set_of_layers_can_be_joined(params):
