@@ -145,7 +145,8 @@ class Stack(nn.Module):
     def adaln(self, emb_BD) -> Float[Array, "L B 6D"]:
         """`Block.adaln` of all layers."""
         block = Block(self.config, parent=None)
-        return jax.vmap(lambda params: block.apply({"params": params}, emb_BD, method="adaln"))(self.layers)
+        # not vmap, for which XLA on CPUs first turns the matrices of all layers round, two fifths of the parameters
+        return jax.lax.map(lambda params: block.apply({"params": params}, emb_BD, method="adaln"), self.layers)
 
 
 class Layer:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jamflow_jax.errors import InputError
 from jamflow_jax.evaluate.bootstrap import Interval
 from jamflow_jax.evaluate.seeds import over_seeds
 from jamflow_jax.train import metrics
@@ -158,11 +159,19 @@ def _training(workdir: Path) -> dict[str, float]:
 
 
 def _evaluation(folder: Path) -> dict[str, float]:
-    """All numbers in the JSON that `jamflow evaluate` wrote, by their dotted path; of several files after the file's name."""
+    """All numbers in the JSON that `jamflow evaluate` wrote, by their dotted path; of several files after the file's name.
+
+    Raises InputError: a file is damaged.
+    """
     files = sorted(folder.glob("*.json"))
     found = {}
     for path in files:
-        found |= _flat(json.loads(path.read_text(encoding="utf-8")), path.stem if len(files) > 1 else "")
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{path}: not the JSON of an evaluation ({error}); remove {path.parent}, and `jamflow sweep` on the same "
+                             "--out evaluates again") from None
+        found |= _flat(values, path.stem if len(files) > 1 else "")
     return found
 
 
