@@ -169,8 +169,8 @@ def _evaluation(folder: Path) -> dict[str, float]:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise InputError(f"{path}: not the JSON of an evaluation ({error}); remove {path.parent}, and `jamflow sweep` on the same "
-                             "--out evaluates again") from None
+            status = folder.parents[3] / "status" / f"{folder.parents[1].name}.json"
+            raise InputError(f"{path}: not the JSON of an evaluation ({error}); remove {status}, and it is made again") from None
         found |= _flat(values, path.stem if len(files) > 1 else "")
     return found
 

@@ -25,7 +25,7 @@ if verb == 'train':
         (here / 'begun').touch(); time.sleep(60)
     log.write_text(json.dumps({'step': 5, 'split': 'train', 'loss': float(rate), 'audio': 1.0}) + '\\n')
 else:
-    work = pathlib.Path(value('--model')); out = pathlib.Path(value('--out')); out.mkdir(parents=True)
+    work = pathlib.Path(value('--model')); out = pathlib.Path(value('--out')); out.mkdir(parents=True, exist_ok=True)
     rate, seed = float((work / 'rate').read_text()), int((work / 'seed').read_text())
     steps = float(value('--steps'))
     (out / 'x.json').write_text(json.dumps({'rows': {'model': {'r': rate + seed + steps / 100}}, 'curves': [1], 'name': 'x'}))

@@ -2,10 +2,12 @@
 import csv
 import dataclasses
 import io
+import re
 
 import pytest
 
-from launch.sweeps import results
+from jamflow_jax.errors import InputError
+from launch.sweeps import execute, plan, results, states
 
 
 def test_table(sweep, done):
@@ -49,3 +51,16 @@ def test_figures_of_several_files_do_not_mix(tmp_path):
     assert results._evaluation(tmp_path) == {"r.mean": 1.0}
     (tmp_path / "b.json").write_text('{"r": {"mean": 2}}')
     assert results._evaluation(tmp_path) == {"a.r.mean": 1.0, "b.r.mean": 2.0}
+
+
+def test_a_cut_evaluation_is_one_line_and_measured_again(sweep, done, tmp_path):
+    out, (run, *_) = tmp_path / "out", plan.plan(sweep)
+    status, (path, *_) = out / "status" / f"{run.name}.json", sorted((out / "runs" / run.name).glob("evaluation/*/*.json"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:20])
+    said = f"{re.escape(str(path))}: not the JSON of an evaluation .*; remove {re.escape(str(status))}"
+    with pytest.raises(InputError, match=said):
+        results.collect(sweep, [run], states.settled(out, [run]), out)
+    status.unlink()
+    execute.execute(run, out, execute.Stop(), {})
+    assert path.read_bytes() == whole
