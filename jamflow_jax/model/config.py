@@ -29,7 +29,7 @@ class TrunkConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; parameters are float32
     attention: Attention = "banded"  # how attention is computed, not what: see backends.py
     remat: Remat = "none"  # what the backward pass recomputes per layer
-    scan: bool = True  # one compiled layer scanned over the stack; False: unrolled, for debugging and FLOP counts
+    scan: bool = True  # one compiled layer scanned over the stack; False: unrolled
 
     def __post_init__(self):
         if self.head_dim % 2:
