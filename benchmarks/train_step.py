@@ -1,13 +1,15 @@
 """Our train step on speech alone against F5-TTS's own in PyTorch, interleaved in one run: same weights, batch and threads, float32.
 
-    python -m benchmarks.train_step [--depth 22] [--batch 2] [--frames 480] [--threads 2] [--rounds 5] [--remat none] [--unrolled]
+    python -m benchmarks.train_step [--depth 22] [--batch 2] [--frames 480] [--threads 2] [--rounds 5] [--remat none]
+                                     [--unrolled] [--compile]
 
 Width 1024, 16 heads, as F5TTS_v1_Base; --depth is the number of layers. One step is: draw spans, times and noise; forward and
 backward with dropout 0.1; clip the gradient by its norm; AdamW. Ours also averages its parameters; F5-TTS's trainer does so every
 tenth step, which is timed alone and counts for nothing. The same run measures how fast both libraries multiply the matrices a
 layer is made of. Prints Markdown: each row the fastest round by CPU time (of all threads: other jobs disturb it little) and by
 wall time; F5-TTS's time over ours in the same round, where what slows a machine down for minutes slows both, as the median of the
-rounds and their range; and utilisation, the step's analytic FLOPs over its time, of the faster library's rate of multiplying.
+rounds and their range; and the step's analytic FLOPs over its time, of the faster library's rate of multiplying and, where the
+chip's peak is known, of that (utilisation).
 
 F5-TTS's code is installed, never copied; without it our rows alone are printed:
 
@@ -30,7 +32,7 @@ from jamflow_jax.timeline import motion_frames
 from jamflow_jax.torch_io.export import state_dict
 from jamflow_jax.torch_io.names import audio_names
 from jamflow_jax.train.config import OptimConfig, RunConfig
-from jamflow_jax.train.flops import step_flops
+from jamflow_jax.train.flops import mfu, step_flops
 from jamflow_jax.train.state import initialise, layout
 from jamflow_jax.train.step import make_train_step
 from launch.allocator import keep_freed_memory
@@ -86,10 +88,14 @@ def ours(config: RunConfig, params, batch) -> tuple[Callable[[], None], float]:
     return run, seconds
 
 
-def theirs(config: AudioConfig, params, batch) -> tuple[dict[str, Callable[[], None]], float]:
-    """({name: one step of F5-TTS's CFM and trainer, and averaging alone}, the largest difference of its velocity from ours)."""
-    stand_ins()
+def theirs(config: AudioConfig, params, batch, compiled: bool) -> tuple[dict[str, Callable[[], None]], float]:
+    """({name: one step of F5-TTS's CFM and trainer, and averaging alone}, the largest difference of its velocity from ours).
+
+    On JAX's kind of device; in bfloat16 as its trainer does it, by autocast. `compiled`: its model through torch.compile.
+    """
     import torch
+
+    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
 
     backbone, cfm = (importlib.import_module(f"f5_tts.model.{name}") for name in ("backbones.dit", "cfm"))
     dit = backbone.DiT(
@@ -99,18 +105,21 @@ def theirs(config: AudioConfig, params, batch) -> tuple[dict[str, Callable[[], N
         audio_names(config), params, "").items()}, strict=False)
     model = cfm.CFM(transformer=dit, mel_spec_kwargs={"n_mel_channels": config.mel_dim})
     mel, text, lens = (torch.from_numpy(np.array(batch[name])) for name in ("mel", "text", "length"))
-    lens, text = lens.long(), text.long()
+    model, mel, lens, text = model.to(device), mel.to(device), lens.long().to(device), text.long().to(device)
 
     # compared on the first example, which has no padding: F5-TTS's base config lets frames see padding
     dit.eval()
-    cond, at = mel[:1] * (torch.arange(mel.shape[1]) < 100)[None, :, None], torch.tensor([0.4])
+    cond, at = mel[:1] * (torch.arange(mel.shape[1], device=device) < 100)[None, :, None], torch.tensor([0.4], device=device)
     with torch.no_grad():
-        v = dit(mel[:1], cond, text[:1], at).numpy()
-    expected = jax.jit(AudioDiT(config).apply)({"params": params}, batch["mel"][:1], cond.numpy(), batch["text"][:1], at.numpy())
+        v = dit(mel[:1], cond, text[:1], at).cpu().numpy()
+    arrays = batch["mel"][:1], cond.cpu().numpy(), batch["text"][:1], at.cpu().numpy()
+    expected = jax.jit(AudioDiT(config).apply)({"params": params}, *arrays)
     difference = float(np.abs(v - expected).max() / np.std(expected))
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=7.5e-5, fused=True)
     model.train()
+    if compiled:
+        model.transformer.compile()
     parameters = list(model.parameters())
     averages = [parameter.detach().clone() for parameter in parameters]
 
@@ -119,13 +128,17 @@ def theirs(config: AudioConfig, params, batch) -> tuple[dict[str, Callable[[], N
         torch._foreach_lerp_(averages, parameters, 1e-4)
 
     def run():
-        loss, _, _ = model(mel, text, lens=lens)
+        with torch.autocast(device, torch.bfloat16, enabled=config.dtype == "bfloat16"):
+            loss, _, _ = model(mel, text, lens=lens)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad()
+        assert np.isfinite(loss.item())  # and the device has finished the forward pass
+        if device == "cuda":
+            torch.cuda.synchronize()
 
-    return {"F5-TTS": run, AVERAGING: average}, difference
+    return {"F5-TTS, compiled": run} if compiled else {"F5-TTS": run, AVERAGING: average}, difference
 
 
 def products(tokens: int, dtype: str, with_torch: bool) -> tuple[dict[str, Callable[[], None]], float]:
@@ -137,8 +150,16 @@ def products(tokens: int, dtype: str, with_torch: bool) -> tuple[dict[str, Calla
     if with_torch:
         import torch
 
-        tensors = [tuple(torch.from_numpy(a).to(getattr(torch, dtype)) for a in pair) for pair in pairs]
-        made["PyTorch"] = lambda: [torch.matmul(*pair) for pair in tensors]
+        device = "cuda" if jax.default_backend() == "gpu" else "cpu"
+        tensors = [tuple(torch.from_numpy(a).to(device, getattr(torch, dtype)) for a in pair) for pair in pairs]
+
+        def multiply():
+            for pair in tensors:
+                torch.matmul(*pair)
+            if device == "cuda":
+                torch.cuda.synchronize()
+
+        made["PyTorch"] = multiply
     return made, sum(2.0 * m * k * n for m, k, n in shapes)
 
 
@@ -161,6 +182,7 @@ def main() -> None:
     parser.add_argument("--unrolled", action="store_true", help="ours: layer after layer, `model.audio.scan=False`")
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of our step's computation")
+    parser.add_argument("--compile", action="store_true", help="F5-TTS's model also through torch.compile, a third step")
     parser.add_argument("--alone", action="store_true", help="without F5-TTS")
     o = parser.parse_args()
     if jax.config.jax_platforms in (None, "cpu"):
@@ -181,8 +203,10 @@ def main() -> None:
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {o.dtype}, remat {o.remat}, dropout {o.dropout}, {form}")
     print(f"{o.threads} threads, {o.depth} layers, batch {o.batch} x {o.frames}; compiled in {seconds:.1f} s", flush=True)
     if with_torch and importlib.util.find_spec("f5_tts"):
-        f5tts, difference = theirs(config.model.audio, params["audio"], batch)
-        runs |= f5tts
+        stand_ins()
+        for compiled in (False, True)[: 1 + o.compile]:
+            f5tts, difference = theirs(config.model.audio, params["audio"], batch, compiled)
+            runs |= f5tts
         print(f"velocities differ by {difference:.1e} of their standard deviation", flush=True)
     del params  # 22 layers of both libraries just fit 24 GiB
     took = interleaved(runs, o.rounds)
@@ -190,12 +214,17 @@ def main() -> None:
     print("\n| | CPU s | wall s |\n|---|---|---|")
     for name, (cpu, wall) in best.items():
         print(f"| {name} | {cpu:.3f} | {wall:.3f} |")
-    if "F5-TTS" in took:
-        for clock, ratios in zip(("CPU", "wall"), (took["F5-TTS"] / took["ours"]).T):
-            print(f"\nF5-TTS / ours by {clock} time: {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
-    rate, work = max(flops / best[name][0] for name in multiply), step_flops(config, batch["length"].tolist(), SPEECH)
-    print(f"matrices are multiplied at {rate / 1e9:.1f} GFLOP per CPU second; a step is {work / 1e9:.1f} GFLOP; of that rate:")
-    print(", ".join(f"{name} {work / best[name][0] / rate:.0%}" for name in best if name not in (*multiply, AVERAGING)))
+    for name in [name for name in took if name.startswith("F5-TTS") and name != AVERAGING]:
+        for clock, ratios in zip(("CPU", "wall"), (took[name] / took["ours"]).T):
+            print(f"\n{name} / ours by {clock} time: {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
+    clock = 0 if jax.default_backend() == "cpu" else 1  # of an accelerator the host's CPU says nothing
+    rate, work = max(flops / best[name][clock] for name in multiply), step_flops(config, batch["length"].tolist(), SPEECH)
+    print(f"\nmatrices are multiplied at {rate / 1e9:.1f} GFLOP per {('CPU', 'wall')[clock]} second; "
+          f"a step is {work / 1e9:.1f} GFLOP; of that rate:")  # fmt: skip
+    print(", ".join(f"{name} {work / best[name][clock] / rate:.0%}" for name in best if name not in (*multiply, AVERAGING)))
+    share = mfu(work, best["ours"][1], 1, jax.devices()[0].device_kind)
+    if share is not None:
+        print(f"utilisation of the chip's dense bfloat16 peak: ours {share:.1%}")
 
 
 if __name__ == "__main__":

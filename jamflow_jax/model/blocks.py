@@ -183,10 +183,10 @@ def apply_layers(config: TrunkConfig, layer: Callable, carry, stacks, start: int
         xs = jax.tree.map(lambda a: a[start:stop], stacks), jnp.arange(start, stop)
         return jax.lax.scan(lambda c, x: (step(c, *x), None), carry, xs)[0]
     leaves, tree = jax.tree.flatten(stacks)
-    # not a[i]: the gradients of a split are put side by side, those of single layers are added up, each as long as the stack
+    # not leaf[i]: the gradients of a split are put side by side, those of single layers are added up, each as long as the stack
     ones = [jax.lax.split(leaf[start:stop], [1] * (stop - start)) for leaf in leaves]
-    for i, layer in enumerate(zip(*ones), start):
-        carry = step(carry, jax.tree.unflatten(tree, [leaf[0] for leaf in layer]), jnp.int32(i))
+    for i in range(stop - start):
+        carry = step(carry, jax.tree.unflatten(tree, [one[i][0] for one in ones]), jnp.int32(start + i))
     return carry
 
 

@@ -63,9 +63,9 @@ def make_train_step(config: RunConfig, mesh: Mesh, live_mouth_D: np.ndarray) -> 
         delta, opt_state = update(gradient, state.opt_state, trained)
         moved = opt_state, optax.apply_updates(trained, delta)
         opt_state, moved = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, (state.opt_state, trained))
-        # of the parameters as they are kept, so that a CPU reads them instead of working the update out again
-        share = jnp.where(finite, 1 - ema_decay(config.optim.ema, updates), 0.0)
-        ema = jax.tree.map(lambda e, p: e + share * (p - e), state.ema, moved)
+        # of the parameters as they are kept: a CPU reads them instead of working the update out again
+        share = 1 - ema_decay(config.optim.ema, updates)
+        ema = jax.tree.map(lambda e, p: jnp.where(finite, e + share * (p - e), e), state.ema, moved)
 
         new = TrainState(
             step=state.step + 1,

@@ -99,6 +99,15 @@ def test_a_nonfinite_gradient_changes_nothing_but_the_counters(tiny, batch, live
     assert np.isfinite(rows[-1]["loss"])
 
 
+def test_parameters_that_are_damaged_do_not_reach_the_average(tiny, batch, live, start):
+    mesh, state = make_mesh(devices=jax.devices()[:1]), start()
+    before = bits(state.ema)
+    with jax.set_mesh(mesh):
+        state = state.replace(params=jax.tree.map(lambda p: jnp.full_like(p, jnp.nan), state.params))
+        state, _ = make_train_step(tiny(), mesh, live)(state, put_batch(batch(0), mesh), BOTH)
+    assert int(state.skipped) == 1 and bits(state.ema) == before
+
+
 def test_filler_counts_for_nothing(tiny, batch, live):
     """Examples of weight 0 change neither the loss nor the gradient, whatever they hold."""
     data = batch(0, size=4)
