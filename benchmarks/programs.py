@@ -9,7 +9,7 @@ Of the program as it is traced, loops as often as they run (no compiler is asked
 
     work        FLOPs of matrix products and convolutions: nothing is computed twice, nor in a loop that could stand before it
     elements    numbers that all operations give together
-    kept        bytes that loops stack up, step by step: what the backward pass is given
+    kept        bytes that loops stack up, step by step: above all what the backward pass is given
 
 Of the program compiled for a CPU: FLOPs and bytes by the compiler's estimate (`cost_analysis`: the body of a loop counts once),
 temporaries by its plan of memory, and numbers of fusions, products and copies in its text. Another version of jax than those
