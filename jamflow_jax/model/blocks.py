@@ -176,10 +176,10 @@ def apply_layers(config: TrunkConfig, layer: Callable, carry, stacks, start: int
     """
     if start == stop:
         return carry
-    step = layer
-    if config.remat != "none":
-        step = jax.checkpoint(layer, policy=_CHECKPOINT_POLICIES[config.remat], prevent_cse=not config.scan)
-    if config.scan and stop - start > 1:
+    step, scanned = layer, config.scan and stop - start > 1
+    if config.remat != "none":  # outside of a loop XLA would merge what is computed again with what it repeats
+        step = jax.checkpoint(layer, policy=_CHECKPOINT_POLICIES[config.remat], prevent_cse=not scanned)
+    if scanned:
         xs = jax.tree.map(lambda a: a[start:stop], stacks), jnp.arange(start, stop)
         return jax.lax.scan(lambda c, x: (step(c, *x), None), carry, xs)[0]
     leaves, tree = jax.tree.flatten(stacks)

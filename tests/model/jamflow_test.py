@@ -179,6 +179,22 @@ def test_scan_unrolled_and_every_remat_policy_give_the_same_values_and_gradients
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4 * (1 + np.abs(a).max())), grad, other_grad)
 
 
+@pytest.mark.parametrize("depth", (1, 3))
+def test_a_lone_layer_is_computed_again_too(depth):
+    """XLA merges what is computed twice, unless it is kept from it or in a loop."""
+    def flops(remat):
+        config, motion = dataclasses.replace(CONFIG.motion, depth=depth, remat=remat, scan=depth == 1), inputs()[1]
+        shapes = jax.eval_shape(lambda key: nn.unbox(init_motion(config, key)), jax.random.key(0))
+
+        def loss(params):
+            arrays = motion.x_BMD, motion.context_BMD, motion.rest_BMR, motion.time_B
+            return (MotionDiT(config).apply({"params": params}, *arrays) ** 2).sum()
+
+        return jax.jit(jax.grad(loss)).lower(shapes).compile().cost_analysis()["flops"]
+
+    assert flops("full") > 1.05 * flops("none")
+
+
 def test_gradients_of_unrolled_layers_are_not_added_up_stack_by_stack():
     """With one more layer there is not one more array as large as the stack."""
     def stacks(depth):
