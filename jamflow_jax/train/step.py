@@ -61,8 +61,8 @@ def make_train_step(config: RunConfig, mesh: Mesh, live_mouth_D: np.ndarray) -> 
         finite = jnp.isfinite(value) & jnp.isfinite(norm)
         updates = state.step - state.skipped
         delta, opt_state = update(gradient, state.opt_state, trained)
-        moved = opt_state, optax.apply_updates(trained, delta)
-        opt_state, moved = jax.tree.map(lambda new, old: jnp.where(finite, new, old), moved, (state.opt_state, trained))
+        updated, before = (opt_state, optax.apply_updates(trained, delta)), (state.opt_state, trained)
+        opt_state, moved = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, before)
         # of the parameters as they are kept: a CPU reads them instead of working the update out again
         share = 1 - ema_decay(config.optim.ema, updates)
         ema = jax.tree.map(lambda e, p: jnp.where(finite, e + share * (p - e), e), state.ema, moved)
