@@ -18,7 +18,7 @@ from jamflow_jax.evaluate.bootstrap import Interval
 from jamflow_jax.evaluate.seeds import over_seeds
 from jamflow_jax.train import metrics
 from launch.sweeps.plan import Run, Sweep
-from launch.sweeps.states import FINISHED, Status
+from launch.sweeps.states import FINISHED, Status, status_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _evaluation(folder: Path) -> dict[str, float]:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            status = folder.parents[3] / "status" / f"{folder.parents[1].name}.json"
+            status = status_file(folder.parents[3], folder.parents[1].name)
             raise InputError(f"{path}: not the JSON of an evaluation ({error}); remove {status}, and it is made again") from None
         found |= _flat(values, path.stem if len(files) > 1 else "")
     return found

@@ -36,9 +36,14 @@ class Status:
         return bool(self.job) and not self.job.startswith("process ")
 
 
+def status_file(folder: str | Path, name: str) -> Path:
+    """Where the status of the run called `name` lies."""
+    return Path(folder) / "status" / f"{name}.json"
+
+
 def status(folder: str | Path, run: Run) -> Status:
     """Of one run, as it was written last; a run that nobody started waits. Raises InputError: the file is damaged."""
-    path = Path(folder) / "status" / f"{run.name}.json"
+    path = status_file(folder, run.name)
     if not path.exists():
         return Status()
     try:
@@ -50,7 +55,7 @@ def status(folder: str | Path, run: Run) -> Status:
 
 def write_status(folder: str | Path, run: Run, new: Status) -> Status:
     """Keeps it on disk and returns it."""
-    write_text(Path(folder) / "status" / f"{run.name}.json", json.dumps(dataclasses.asdict(new)) + "\n")
+    write_text(status_file(folder, run.name), json.dumps(dataclasses.asdict(new)) + "\n")
     return new
 
 
