@@ -39,6 +39,7 @@ from launch.allocator import keep_freed_memory
 
 SPEECH = ("audio",)
 AVERAGING = "F5-TTS, averaging alone"
+CLOCKS = ("CPU", "wall")
 
 
 def run_config(o: argparse.Namespace) -> RunConfig:
@@ -95,8 +96,7 @@ def theirs(config: AudioConfig, params, batch, compiled: bool) -> tuple[dict[str
     """
     import torch
 
-    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-
+    device, finish = torch_device()
     backbone, cfm = (importlib.import_module(f"f5_tts.model.{name}") for name in ("backbones.dit", "cfm"))
     dit = backbone.DiT(
         dim=config.width, depth=config.depth, heads=config.heads, ff_mult=config.ff_mult, text_dim=config.text_width, conv_layers=4,
@@ -118,14 +118,7 @@ def theirs(config: AudioConfig, params, batch, compiled: bool) -> tuple[dict[str
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=7.5e-5, fused=True)
     model.train()
-    if compiled:
-        model.transformer.compile()
     parameters = list(model.parameters())
-    averages = [parameter.detach().clone() for parameter in parameters]
-
-    @torch.no_grad()
-    def average():
-        torch._foreach_lerp_(averages, parameters, 1e-4)
 
     def run():
         with torch.autocast(device, torch.bfloat16, enabled=config.dtype == "bfloat16"):
@@ -134,11 +127,27 @@ def theirs(config: AudioConfig, params, batch, compiled: bool) -> tuple[dict[str
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        assert np.isfinite(loss.item())  # and the device has finished the forward pass
-        if device == "cuda":
-            torch.cuda.synchronize()
+        assert np.isfinite(loss.item())
+        finish()
 
-    return {"F5-TTS, compiled": run} if compiled else {"F5-TTS": run, AVERAGING: average}, difference
+    if compiled:
+        model.transformer.compile()
+        return {"F5-TTS, compiled": run}, difference
+    averages = [parameter.detach().clone() for parameter in parameters]
+
+    @torch.no_grad()
+    def average():
+        torch._foreach_lerp_(averages, parameters, 1e-4)
+        finish()
+
+    return {"F5-TTS": run, AVERAGING: average}, difference
+
+
+def torch_device() -> tuple[str, Callable[[], None]]:
+    """(JAX's kind of device as PyTorch calls it, what waits until all that was asked of it is done)."""
+    import torch
+
+    return ("cuda", torch.cuda.synchronize) if jax.default_backend() == "gpu" else ("cpu", lambda: None)
 
 
 def products(tokens: int, dtype: str, with_torch: bool) -> tuple[dict[str, Callable[[], None]], float]:
@@ -150,14 +159,13 @@ def products(tokens: int, dtype: str, with_torch: bool) -> tuple[dict[str, Calla
     if with_torch:
         import torch
 
-        device = "cuda" if jax.default_backend() == "gpu" else "cpu"
+        device, finish = torch_device()
         tensors = [tuple(torch.from_numpy(a).to(device, getattr(torch, dtype)) for a in pair) for pair in pairs]
 
         def multiply():
             for pair in tensors:
                 torch.matmul(*pair)
-            if device == "cuda":
-                torch.cuda.synchronize()
+            finish()
 
         made["PyTorch"] = multiply
     return made, sum(2.0 * m * k * n for m, k, n in shapes)
@@ -215,11 +223,11 @@ def main() -> None:
     for name, (cpu, wall) in best.items():
         print(f"| {name} | {cpu:.3f} | {wall:.3f} |")
     for name in [name for name in took if name.startswith("F5-TTS") and name != AVERAGING]:
-        for clock, ratios in zip(("CPU", "wall"), (took[name] / took["ours"]).T):
+        for clock, ratios in zip(CLOCKS, (took[name] / took["ours"]).T):
             print(f"\n{name} / ours by {clock} time: {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
     clock = 0 if jax.default_backend() == "cpu" else 1  # of an accelerator the host's CPU says nothing
     rate, work = max(flops / best[name][clock] for name in multiply), step_flops(config, batch["length"].tolist(), SPEECH)
-    print(f"\nmatrices are multiplied at {rate / 1e9:.1f} GFLOP per {('CPU', 'wall')[clock]} second; "
+    print(f"\nmatrices are multiplied at {rate / 1e9:.1f} GFLOP per {CLOCKS[clock]} second; "
           f"a step is {work / 1e9:.1f} GFLOP; of that rate:")  # fmt: skip
     print(", ".join(f"{name} {work / best[name][clock] / rate:.0%}" for name in best if name not in (*multiply, AVERAGING)))
     share = mfu(work, best["ours"][1], 1, jax.devices()[0].device_kind)
