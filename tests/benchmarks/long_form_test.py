@@ -1,4 +1,4 @@
-"""What the benchmark of long outputs says of models that are known to go on well, to jump, and to hear nothing of the window before."""
+"""What the benchmark of long outputs says of a model that goes on well, of one that jumps, and of one that hears nothing."""
 from unittest import mock
 
 import numpy as np
