@@ -65,10 +65,12 @@ def test_finite_windows_of_audio_stay_in_bands(streams, monkeypatch):
     jax.eval_shape(lambda: SMALL.self_attention(audio, None, near))
 
 
-def test_bfloat16_keeps_float32_logits(streams):
-    audio, motion = (tuple(x.astype(jnp.bfloat16) for x in stream) for stream in streams(240))
-    ours, oracle = (
-        jax.jit(backend.joint_attention, static_argnums=2)(audio, motion, WindowConfig()) for backend in (SMALL, attention))
-    for a, b in zip(ours, oracle):
-        assert a.dtype == jnp.bfloat16
-        np.testing.assert_allclose(a.astype(jnp.float32), b.astype(jnp.float32), atol=2e-2)
+def test_joint_attention_in_bfloat16_equals_the_oracle(agree_jointly):
+    agree_jointly(SMALL, atol=2**-7, dtype=jnp.bfloat16, width=64)
+
+
+def test_bfloat16_keeps_float32_logits(streams, agree):
+    """Logits around 10, where bfloat16 has steps of 1/16."""
+    audio, motion = ((10 * q, k, v) for q, k, v in streams(240, width=64))
+    args = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (audio, motion))
+    agree([lambda a, m, to=to: to.joint_attention(a, m, WindowConfig()) for to in (SMALL, attention)], args, atol=2**-7)
