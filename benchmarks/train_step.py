@@ -1,13 +1,15 @@
-"""Our train step on speech alone against F5-TTS's own in PyTorch, interleaved in one run: same weights, batch and threads, float32.
+"""Our train step against PyTorch's, interleaved in one run: same weights, batch and threads, float32.
 
     python -m benchmarks.train_step [--depth 22] [--batch 2] [--frames 480] [--threads 2] [--rounds 5] [--remat none]
-                                     [--unrolled] [--compile]
+                                     [--attention banded] [--unrolled] [--compile] [--joint]
 
-Width 1024, 16 heads, as F5TTS_v1_Base; --depth is the number of layers. One step is: draw spans, times and noise; forward and
-backward with dropout 0.1; clip the gradient by its norm; AdamW. Ours also averages its parameters; F5-TTS's trainer does so every
-tenth step, which is timed alone and counts for nothing. The same run measures how fast both libraries multiply the matrices a
+Speech alone against F5-TTS's own step; with --joint, speech and motion together against the twin that `jamflow convert torch`
+writes (benchmarks/torch_steps.py). Width 1024, 16 heads, as F5TTS_v1_Base; --depth is the number of layers, of each stream, the
+first half of them joined. One step is: draw spans, times and noise; forward and backward, speech alone with dropout 0.1 (the twin
+has none); clip the gradient by its norm; AdamW. Ours also averages its parameters; F5-TTS's trainer does so every tenth step,
+which is timed alone and counts for nothing, the twin never. The same run measures how fast both libraries multiply the matrices a
 layer is made of. Prints Markdown: each row the fastest round by CPU time (of all threads: other jobs disturb it little) and by
-wall time; F5-TTS's time over ours in the same round, where what slows a machine down for minutes slows both, as the median of the
+wall time; PyTorch's time over ours in the same round, where what slows a machine down for minutes slows both, as the median of the
 rounds and their range; and the step's analytic FLOPs over its time, of the faster library's rate of multiplying and, where the
 chip's peak is known, of that (utilisation).
 
@@ -16,7 +18,7 @@ F5-TTS's code is installed, never copied; without it our rows alone are printed:
     pip install torch==2.13.0 x-transformers torchdiffeq pypinyin rjieba; pip install --no-deps f5-tts==1.1.22
 """
 import argparse
-import importlib
+import importlib.util
 import os
 import time
 from collections.abc import Callable
@@ -25,26 +27,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.f5tts_check import stand_ins
-from jamflow_jax.model import AudioConfig, AudioDiT, JamFlowConfig, MotionConfig
+from benchmarks import torch_steps
+from jamflow_jax.model import AudioConfig, JamFlowConfig, MotionConfig
 from jamflow_jax.parallel.mesh import make_mesh, put_batch
 from jamflow_jax.timeline import motion_frames
-from jamflow_jax.torch_io.export import state_dict
-from jamflow_jax.torch_io.names import audio_names
 from jamflow_jax.train.config import OptimConfig, RunConfig
 from jamflow_jax.train.flops import mfu, step_flops
 from jamflow_jax.train.state import initialise, layout
 from jamflow_jax.train.step import make_train_step
 from launch.allocator import keep_freed_memory
 
-SPEECH = ("audio",)
-AVERAGING = "F5-TTS, averaging alone"
+MOUTH, REST = 12, 51  # numbers of a motion frame: LivePortrait's expression
 CLOCKS = ("CPU", "wall")
 
 
 def run_config(o: argparse.Namespace) -> RunConfig:
-    """Speech alone is trained; the motion stream, which a config has to have, is as narrow as can be and is not run."""
-    trunk = {"depth": o.depth, "dropout": o.dropout, "remat": o.remat, "dtype": o.dtype, "scan": not o.unrolled}
+    """Speech alone: the motion stream, which a config has to have, is as narrow as can be and is not run."""
+    dropout = 0.0 if o.joint else 0.1
+    trunk = {name: getattr(o, name) for name in ("depth", "remat", "dtype", "attention")}
+    trunk |= {"dropout": dropout, "scan": not o.unrolled}
+    if o.joint:
+        return RunConfig(model=JamFlowConfig(AudioConfig(**trunk), MotionConfig(**trunk, mouth_dim=MOUTH, rest_dim=REST)))
     model = JamFlowConfig(AudioConfig(**trunk), MotionConfig(**trunk, width=16, mouth_dim=1, rest_dim=1), joint_layers=())
     return RunConfig(model=model, optim=OptimConfig(motion_lr=0.0))
 
@@ -55,28 +58,30 @@ def random_params(config: RunConfig):
     return jax.tree.map(lambda leaf: 0.02 * rng.standard_normal(leaf.shape, np.float32), shapes)
 
 
-def random_batch(size: int, frames: int, vocabulary: int = 2545) -> dict[str, np.ndarray]:
-    """Speech without motion, 9/10 of the frames on average; a character for every six of them."""
-    rng, motion = np.random.default_rng(1), motion_frames(frames)
+def random_batch(size: int, frames: int, vocabulary: int = 2545, mouth: int = 0, rest: int = 1) -> dict[str, np.ndarray]:
+    """Speech, and where `mouth` numbers of a frame are given motion; 9/10 of the frames on average, a character for six of them."""
+    rng, motion = np.random.default_rng(1), (size, motion_frames(frames))
     length_B = np.linspace(frames, 0.8 * frames, size).astype(np.int32)
     text_BN = np.where(np.arange(frames // 6) < length_B[:, None] // 6, rng.integers(0, vocabulary, (size, frames // 6)), -1)
-    yes, no = np.ones(size, bool), np.zeros(size, bool)
+    yes, moving = np.ones(size, bool), np.full(size, mouth > 0)
     return {
-        "mel": rng.standard_normal((size, frames, 100), np.float32), "mouth": np.zeros((size, motion, 1), np.float32),
-        "rest": np.zeros((size, motion, 1), np.float32), "text": text_BN.astype(np.int32), "length": length_B,
+        "mel": rng.standard_normal((size, frames, 100), np.float32),
+        "mouth": rng.standard_normal((*motion, mouth), np.float32) if mouth else np.zeros((*motion, 1), np.float32),
+        "rest": rng.standard_normal((*motion, rest), np.float32) if mouth else np.zeros((*motion, rest), np.float32),
+        "text": text_BN.astype(np.int32), "length": length_B,
         "example_id": np.arange(size, dtype=np.int32), "weight": np.ones(size, np.float32),
-        "has_audio": yes, "has_text": yes, "has_motion": no, "has_rest": no,
+        "has_audio": yes, "has_text": yes, "has_motion": moving, "has_rest": moving,
     }  # fmt: skip
 
 
-def ours(config: RunConfig, params, batch) -> tuple[Callable[[], None], float]:
+def ours(config: RunConfig, params, batch, streams: tuple[str, ...]) -> tuple[Callable[[], None], float]:
     """(one step, seconds to trace and compile it)."""
     mesh = make_mesh(devices=jax.devices()[:1])
     with jax.set_mesh(mesh):
         state, batch = initialise(config, mesh, params), put_batch(batch, mesh)
         start = time.perf_counter()
-        step = make_train_step(config, mesh, np.ones(1, bool))
-        compiled = step.lower(state, batch, SPEECH).compile()
+        step = make_train_step(config, mesh, np.ones(config.model.motion.mouth_dim, bool))
+        compiled = step.lower(state, batch, streams).compile()
         seconds = time.perf_counter() - start
 
     def run():
@@ -89,67 +94,6 @@ def ours(config: RunConfig, params, batch) -> tuple[Callable[[], None], float]:
     return run, seconds
 
 
-def theirs(config: AudioConfig, params, batch, compiled: bool) -> tuple[dict[str, Callable[[], None]], float]:
-    """({name: one step of F5-TTS's CFM and trainer, and averaging alone}, the largest difference of its velocity from ours).
-
-    On JAX's kind of device; in bfloat16 as its trainer does it, by autocast. `compiled`: its model through torch.compile.
-    """
-    import torch
-
-    device, finish = torch_device()
-    backbone, cfm = (importlib.import_module(f"f5_tts.model.{name}") for name in ("backbones.dit", "cfm"))
-    dit = backbone.DiT(
-        dim=config.width, depth=config.depth, heads=config.heads, ff_mult=config.ff_mult, text_dim=config.text_width, conv_layers=4,
-        text_num_embeds=config.text_vocab, mel_dim=config.mel_dim, dropout=config.dropout)
-    dit.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state_dict(
-        audio_names(config), params, "").items()}, strict=False)
-    model = cfm.CFM(transformer=dit, mel_spec_kwargs={"n_mel_channels": config.mel_dim})
-    mel, text, lens = (torch.from_numpy(np.array(batch[name])) for name in ("mel", "text", "length"))
-    model, mel, lens, text = model.to(device), mel.to(device), lens.long().to(device), text.long().to(device)
-
-    # compared on the first example, which has no padding: F5-TTS's base config lets frames see padding
-    dit.eval()
-    cond, at = mel[:1] * (torch.arange(mel.shape[1], device=device) < 100)[None, :, None], torch.tensor([0.4], device=device)
-    with torch.no_grad():
-        v = dit(mel[:1], cond, text[:1], at).cpu().numpy()
-    arrays = batch["mel"][:1], cond.cpu().numpy(), batch["text"][:1], at.cpu().numpy()
-    expected = jax.jit(AudioDiT(config).apply)({"params": params}, *arrays)
-    difference = float(np.abs(v - expected).max() / np.std(expected))
-
-    optimizer = torch.optim.AdamW(model.parameters(), lr=7.5e-5, fused=True)
-    model.train()
-    parameters = list(model.parameters())
-
-    def run():
-        with torch.autocast(device, torch.bfloat16, enabled=config.dtype == "bfloat16"):
-            loss, _, _ = model(mel, text, lens=lens)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        assert np.isfinite(loss.item())
-        finish()
-
-    if compiled:
-        model.transformer.compile()
-        return {"F5-TTS, compiled": run}, difference
-    averages = [parameter.detach().clone() for parameter in parameters]
-
-    @torch.no_grad()
-    def average():
-        torch._foreach_lerp_(averages, parameters, 1e-4)
-        finish()
-
-    return {"F5-TTS": run, AVERAGING: average}, difference
-
-
-def torch_device() -> tuple[str, Callable[[], None]]:
-    """(JAX's kind of device as PyTorch calls it, what waits until all that was asked of it is done)."""
-    import torch
-
-    return ("cuda", torch.cuda.synchronize) if jax.default_backend() == "gpu" else ("cpu", lambda: None)
-
-
 def products(tokens: int, dtype: str, with_torch: bool) -> tuple[dict[str, Callable[[], None]], float]:
     """({library: multiplies what a layer multiplies, forward and both ways backward}, FLOPs)."""
     rng, shapes = np.random.default_rng(2), [(tokens, 1024, 3072), (tokens, 1024, 2048), (tokens, 2048, 1024), (1024, tokens, 2048)]
@@ -159,7 +103,7 @@ def products(tokens: int, dtype: str, with_torch: bool) -> tuple[dict[str, Calla
     if with_torch:
         import torch
 
-        device, finish = torch_device()
+        device, finish = torch_steps.device()
         tensors = [tuple(torch.from_numpy(a).to(device, getattr(torch, dtype)) for a in pair) for pair in pairs]
 
         def multiply():
@@ -188,33 +132,42 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--remat", default="none", help="ours: none, attention, dots, full")
     parser.add_argument("--unrolled", action="store_true", help="ours: layer after layer, `model.audio.scan=False`")
-    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--attention", default="banded", help="ours: a name of model/backends.py")
+    parser.add_argument("--joint", action="store_true", help="speech and motion, against our own twin in PyTorch")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of our step's computation")
-    parser.add_argument("--compile", action="store_true", help="F5-TTS's model also through torch.compile, a third step")
-    parser.add_argument("--alone", action="store_true", help="without F5-TTS")
+    parser.add_argument("--compile", action="store_true", help="PyTorch's model also through torch.compile, a third step")
+    parser.add_argument("--alone", action="store_true", help="without PyTorch's")
     o = parser.parse_args()
     if jax.config.jax_platforms in (None, "cpu"):
         os.sched_setaffinity(0, list(os.sched_getaffinity(0))[: o.threads])  # before any library starts its threads
-    keep_freed_memory()  # as `jamflow train` does; it is F5-TTS's allocator too
+    keep_freed_memory()  # as `jamflow train` does; it is PyTorch's allocator too
     with_torch = not o.alone and importlib.util.find_spec("torch") is not None
     if with_torch:
         import torch
 
         torch.set_num_threads(o.threads)
     form = "unrolled" if o.unrolled else "scan"
-    config, batch = run_config(o), random_batch(o.batch, o.frames)
+    config = run_config(o)
+    streams, batch = ("audio",), random_batch(o.batch, o.frames)
+    if o.joint:
+        streams, batch = ("audio", "motion"), random_batch(o.batch, o.frames, mouth=MOUTH, rest=REST)
     params = random_params(config)
     runs, flops = products(o.batch * o.frames, o.dtype, with_torch)
     multiply = {f"multiplying, {name}": run for name, run in runs.items()}
     runs = dict(multiply)
-    runs["ours"], seconds = ours(config, params, batch)
-    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {o.dtype}, remat {o.remat}, dropout {o.dropout}, {form}")
-    print(f"{o.threads} threads, {o.depth} layers, batch {o.batch} x {o.frames}; compiled in {seconds:.1f} s", flush=True)
-    if with_torch and importlib.util.find_spec("f5_tts"):
-        stand_ins()
+    runs["ours"], seconds = ours(config, params, batch, streams)
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {o.dtype}, {o.attention}, remat {o.remat}, {form}")
+    size = f"{o.depth} layers of {' and '.join(streams)}, batch {o.batch} x {o.frames}"
+    print(f"{o.threads} threads, {size}; compiled in {seconds:.1f} s", flush=True)
+    opponents = []
+    if with_torch and (o.joint or importlib.util.find_spec("f5_tts")):
         for compiled in (False, True)[: 1 + o.compile]:
-            f5tts, difference = theirs(config.model.audio, params["audio"], batch, compiled)
-            runs |= f5tts
+            if o.joint:
+                made, difference = torch_steps.twin(config.model, params, batch, compiled)
+            else:
+                made, difference = torch_steps.f5tts(config.model.audio, params["audio"], batch, compiled)
+            runs |= made
+            opponents.append(next(iter(made)))
         print(f"velocities differ by {difference:.1e} of their standard deviation", flush=True)
     del params  # 22 layers of both libraries just fit 24 GiB
     took = interleaved(runs, o.rounds)
@@ -222,14 +175,14 @@ def main() -> None:
     print("\n| | CPU s | wall s |\n|---|---|---|")
     for name, (cpu, wall) in best.items():
         print(f"| {name} | {cpu:.3f} | {wall:.3f} |")
-    for name in [name for name in took if name.startswith("F5-TTS") and name != AVERAGING]:
+    for name in opponents:
         for clock, ratios in zip(CLOCKS, (took[name] / took["ours"]).T):
             print(f"\n{name} / ours by {clock} time: {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})")
     clock = 0 if jax.default_backend() == "cpu" else 1  # of an accelerator the host's CPU says nothing
-    rate, work = max(flops / best[name][clock] for name in multiply), step_flops(config, batch["length"].tolist(), SPEECH)
+    rate, work = max(flops / best[name][clock] for name in multiply), step_flops(config, batch["length"].tolist(), streams)
     print(f"\nmatrices are multiplied at {rate / 1e9:.1f} GFLOP per {CLOCKS[clock]} second; "
           f"a step is {work / 1e9:.1f} GFLOP; of that rate:")  # fmt: skip
-    print(", ".join(f"{name} {work / best[name][clock] / rate:.0%}" for name in best if name not in (*multiply, AVERAGING)))
+    print(", ".join(f"{name} {work / best[name][clock] / rate:.0%}" for name in ("ours", *opponents)))
     share = mfu(work, best["ours"][1], 1, jax.devices()[0].device_kind)
     if share is not None:
         print(f"utilisation of the chip's dense bfloat16 peak: ours {share:.1%}")
