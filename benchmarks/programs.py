@@ -42,7 +42,7 @@ TOLERANCE = {
     "work": 0.005, "matmuls": 0.0, "elements": 0.05, "kept": 0.05,
     "flops": 0.02, "bytes": 0.1, "temporaries": 0.25, "fusions": 0.1, "products": 0.0, "copies": 0.25,
 }  # fmt: skip
-TRUNK = {"width": 64, "depth": 2, "heads": 2, "head_dim": 32, "dropout": 0.1}
+TRUNK = {"width": 64, "depth": 4, "heads": 2, "head_dim": 32, "dropout": 0.1}
 CONFIG = build(RunConfig, {
     "model": {
         "audio": {**TRUNK, "text_vocab": 20, "text_width": 32, "text_layers": 1},

@@ -9,7 +9,7 @@ attention over two streams between them and owns no parameter of its own. Its ad
 example, is a third, `adaln`: a sampler, which knows all its times beforehand, calls it once for all (`Modulation`). The
 parameters of all layers are stacked on a leading axis: a run of like layers is one `lax.scan`, or a loop over the same arrays.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -166,27 +166,32 @@ class Layer:
         return self.block.apply(self.variables, x_BTD, o_BTHK, self.modulation_BE, keys_B, method="after")
 
 
-def apply_layers(config: TrunkConfig, layer: Callable, carry, stacks, start: int, stop: int):
-    """Runs `carry = layer(carry, parts_of_layer, layer_index)` for layers start..stop-1.
+def cut(stacks, sizes: Sequence[int]) -> list:
+    """What `Stack` gives, or several of them in a tuple, in runs of so many layers.
+
+    Not a[i:j]: the gradients of a split are put side by side, those of slices are added up, each as long as the stack.
+    """
+    leaves, tree = jax.tree.flatten(stacks)
+    return [jax.tree.unflatten(tree, parts) for parts in zip(*(jax.lax.split(leaf, sizes) for leaf in leaves))]
+
+
+def apply_layers(config: TrunkConfig, layer: Callable, carry, stacks, start: int = 0):
+    """Runs `carry = layer(carry, parts_of_layer, layer_index)` for the layers of `stacks`.
 
     Args:
       config: says whether to scan and what the backward pass recomputes.
       layer: the step.
-      stacks: what `Stack` gives, or several of them in a tuple.
+      stacks: what `Stack` gives, or several of them in a tuple, or a run of either.
+      start: index of the first layer.
     """
-    if start == stop:
-        return carry
-    step, scanned = layer, config.scan and stop - start > 1
+    depth = len(jax.tree.leaves(stacks)[0])
+    step, scanned = layer, config.scan and depth > 1
     if config.remat != "none":  # outside of a loop XLA would merge what is computed again with what it repeats
         step = jax.checkpoint(layer, policy=_CHECKPOINT_POLICIES[config.remat], prevent_cse=not scanned)
     if scanned:
-        xs = jax.tree.map(lambda a: a[start:stop], stacks), jnp.arange(start, stop)
-        return jax.lax.scan(lambda c, x: (step(c, *x), None), carry, xs)[0]
-    leaves, tree = jax.tree.flatten(stacks)
-    # not leaf[i]: the gradients of a split are put side by side, those of single layers are added up, each as long as the stack
-    ones = [jax.lax.split(leaf[start:stop], [1] * (stop - start)) for leaf in leaves]
-    for i in range(stop - start):
-        carry = step(carry, jax.tree.unflatten(tree, [one[i][0] for one in ones]), jnp.int32(start + i))
+        return jax.lax.scan(lambda c, x: (step(c, *x), None), carry, (stacks, start + jnp.arange(depth)))[0]
+    for i, one in enumerate(cut(stacks, [1] * depth)):
+        carry = step(carry, jax.tree.map(lambda leaf: leaf[0], one), jnp.int32(start + i))
     return carry
 
 

@@ -13,7 +13,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
 from jamflow_jax.model.backends import BACKENDS
-from jamflow_jax.model.blocks import Layer, Modulation, apply_layers, layer_keys
+from jamflow_jax.model.blocks import Layer, Modulation, apply_layers, cut, layer_keys
 from jamflow_jax.model.config import JamFlowConfig
 from jamflow_jax.model.streams import AudioDiT, MotionDiT
 
@@ -106,13 +106,14 @@ class JamFlow(nn.Module):
             return layer_a.after(x_a, o_a, layer_keys(key_a, index)), layer_m.after(x_m, o_m, layer_keys(key_m, index))
 
         embedded_a, embedded_m = x_a, x_m
-        for joined, start, stop in segments(c.joint, c.audio.depth):
+        runs = segments(c.joint, c.audio.depth)
+        stacks = cut((self.audio.stack(time_a), self.motion.stack(time_m)), [stop - start for _, start, stop in runs])
+        for (joined, start, _), (stack_a, stack_m) in zip(runs, stacks):
             if joined:
-                stacks = self.audio.stack(time_a), self.motion.stack(time_m)
-                x_a, x_m = apply_layers(c.audio, joint_layer, (x_a, x_m), stacks, start, stop)
+                x_a, x_m = apply_layers(c.audio, joint_layer, (x_a, x_m), (stack_a, stack_m), start)
             else:
-                x_a = self.audio.advance(x_a, time_a, table_a, valid_a, key_a, start, stop)
-                x_m = self.motion.advance(x_m, time_m, table_m, valid_m, key_m, start, stop)
+                x_a = self.audio.advance(x_a, time_a, table_a, valid_a, key_a, stack_a, start)
+                x_m = self.motion.advance(x_m, time_m, table_m, valid_m, key_m, stack_m, start)
         return self.audio.head(x_a, time_a, embedded_a, valid_a), self.motion.head(x_m, time_m, embedded_m, valid_m)
 
 

@@ -43,8 +43,8 @@ class Hidden(nn.Module):
         """Flow time [B] -> embedding [B, D]; a Modulation as it is. `advance` and `head` take either."""
         return time if isinstance(time, Modulation) else self.time(time)
 
-    def advance(self, x_BTD, time: Array | Modulation, table: Rope, valid_BT, keys_B=None, start: int = 0, stop: int | None = None):
-        """Applies layers start..stop-1 with attention within the stream."""
+    def advance(self, x_BTD, time: Array | Modulation, table: Rope, valid_BT, keys_B=None, stack=None, start: int = 0):
+        """Applies all layers, or the run `stack` of them that begins with layer `start`, with attention within the stream."""
         self_attention = BACKENDS[self.config.attention].self_attention
 
         def apply(x_BTD, parts, index):
@@ -52,7 +52,7 @@ class Hidden(nn.Module):
             o_BTHK = self_attention(layer.before(x_BTD, table), valid_BT, self.window, self.ticks)
             return layer.after(x_BTD, o_BTHK, layer_keys(keys_B, index))
 
-        return apply_layers(self.config, apply, x_BTD, self.stack(time), start, self.config.depth if stop is None else stop)
+        return apply_layers(self.config, apply, x_BTD, self.stack(time) if stack is None else stack, start)
 
     def head(self, x_BTD, time: Array | Modulation, embedded_BTD, valid_BT):
         """Hidden states -> velocity, float32, zero past the end. `embedded_BTD` is what `embed` gave (for the long skip)."""

@@ -195,20 +195,23 @@ def test_a_lone_layer_is_computed_again_too(depth):
     assert flops("full") > 1.05 * flops("none")
 
 
-def test_gradients_of_unrolled_layers_are_not_added_up_stack_by_stack():
-    """With one more layer there is not one more array as large as the stack."""
-    def stacks(depth):
-        config, motion = dataclasses.replace(CONFIG.motion, depth=depth, scan=False), inputs()[1]
-        shapes = jax.eval_shape(lambda key: nn.unbox(init_motion(config, key)), jax.random.key(0))
+@pytest.mark.parametrize("few, many", (
+    (dict(scan=False, depth=3), dict(scan=False, depth=6)),
+    (dict(depth=6, joint_layers=(0,)), dict(depth=6, joint_layers=(0, 2))),
+))  # fmt: skip
+def test_gradients_of_runs_of_layers_are_not_added_up_stack_by_stack(few, many):
+    """With one more layer apart from the others, or two more runs, there is not one more array as large as the stack."""
+    def stacks(joint_layers=(), **changes):
+        config = dataclasses.replace(variant(**changes), joint_layers=joint_layers)
+        shapes = jax.eval_shape(lambda key: nn.unbox(init(config, key)), jax.random.key(0))
 
         def loss(params):
-            arrays = motion.x_BMD, motion.context_BMD, motion.rest_BMR, motion.time_B
-            return MotionDiT(config).apply({"params": params}, *arrays).sum()
+            return sum(v.sum() for v in JamFlow(config).apply({"params": params}, *inputs()))
 
-        stack = (depth, TRUNK["width"], 2 * TRUNK["width"])
+        stack = (changes["depth"], TRUNK["width"], 2 * TRUNK["width"])
         return sum(eqn.outvars[0].aval.shape == stack for eqn in jax.make_jaxpr(jax.grad(loss))(shapes).eqns)
 
-    assert stacks(3) == stacks(6) > 0
+    assert stacks(**few) == stacks(**many) > 0
 
 
 def test_any_set_of_layers_can_be_joined(params):

@@ -9,6 +9,7 @@ import pytest
 
 from jamflow_jax.errors import ConfigError, InputError
 from jamflow_jax.model import AudioDiT
+from jamflow_jax.model.blocks import cut
 from jamflow_jax.torch_io import f5tts
 
 VERSIONS = ("v1", "v0")
@@ -44,7 +45,8 @@ def test_every_stage_agrees(case, row):
     def stages(module):
         hidden, emb, table, valid = module.embed(x, cond, text, time)
         texts = module.text(text, 96), module.text(text, 96, None, True)
-        return emb, *texts, hidden, module.advance(hidden, emb, table, valid, stop=1)
+        first, _ = cut(module.stack(emb), [1, module.config.depth - 1])
+        return emb, *texts, hidden, module.advance(hidden, emb, table, valid, stack=first)
 
     emb, text_embed, dropped, hidden, block0 = jax.jit(lambda v: model.apply(v, method=stages))(variables)
     close(emb, io["time_embed"][row:row + 1])
