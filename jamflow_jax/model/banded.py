@@ -12,6 +12,7 @@ so that no array of all motion rows times all keys exists, nor one of all audio 
 """
 import dataclasses
 from fractions import Fraction
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -173,18 +174,25 @@ def cut_queries(blocks: Blocks, q_BTHK, ticks: int) -> Float[Array, "B H N Q K"]
 
 def logits_of(q_BHNQK, part: Keys) -> Float[Array, "B H N Q S"]:
     """Of scaled queries with keys, in float32; LOWEST where a key is not seen."""
-    x = jnp.einsum(f"bhnqk,bh{_n(part)}sk->bhnqs", q_BHNQK, attention.heads_first(part.k), preferred_element_type=jnp.float32)
+    x = _product("bh{0}k,bh{1}sk->bh{0}s", q_BHNQK, attention.heads_first(part.k))
     return seen(x, None if part.mask is None else part.mask[:, None], LOWEST)
 
 
 def weighted(weights_BHNQS, part: Keys) -> Float[Array, "B H N Q K"]:
     """Sums of values."""
-    v, equation = attention.heads_first(part.v), f"bhnqs,bh{_n(part)}sk->bhnqk"
-    return jnp.einsum(equation, weights_BHNQS.astype(v.dtype), v, preferred_element_type=jnp.float32)
+    return _product("bh{0}s,bh{1}sk->bh{0}k", weights_BHNQS.astype(part.v.dtype), attention.heads_first(part.v))
 
 
-def _n(part: Keys) -> str:
-    return "n" if part.k.ndim == 5 else ""
+@partial(jax.checkpoint, static_argnums=0, prevent_cse=False)  # or the rows would be kept in both shapes
+def _product(equation: str, rows_BHNQx, keys_BHxSK) -> Float[Array, "B H N Q x"]:
+    """Of rows with the keys or values of all frames or of their block's neighbourhood, in float32."""
+    if keys_BHxSK.ndim == 5:
+        return jnp.einsum(equation.format("nq", "n"), rows_BHNQx, keys_BHxSK, preferred_element_type=jnp.float32)
+    # rows of all blocks in one axis: gradients are summed over it, and over two XLA on CPUs first turns the logits round
+    (*batch, blocks, rows, width) = rows_BHNQx.shape
+    rows_BHTx = rows_BHNQx.reshape(*batch, blocks * rows, width)
+    out = jnp.einsum(equation.format("t", ""), rows_BHTx, keys_BHxSK, preferred_element_type=jnp.float32)
+    return out.reshape(*batch, blocks, rows, out.shape[-1])
 
 
 def _grid_steps(window: Fraction) -> int:
