@@ -12,10 +12,19 @@ set -uo pipefail
 restarts="${RESTARTS:-0}"
 child=""
 stopped=""
+told=""
+
+tell() {
+  if [ -n "$child" ]; then
+    told=1
+    kill -TERM "$child" 2>/dev/null || true
+  fi
+}
 
 stop() {
   stopped=1
-  if [ -n "$child" ]; then kill -TERM "$child" 2>/dev/null || true; fi
+  signalled=1
+  tell
 }
 trap stop TERM INT USR1
 
@@ -23,9 +32,10 @@ tried=0
 while :; do
   jamflow train "$@" &
   child=$!
-  code=0
-  wait "$child" || code=$?
-  while kill -0 "$child" 2>/dev/null; do # a signal ended the waiting, not the training
+  if [ -n "$stopped" ] && [ -z "$told" ]; then tell; fi # the signal came before the training's number was known
+  signalled=1
+  while [ -n "$signalled" ]; do # a signal ends the waiting, not the training: its code is asked for again
+    signalled=""
     code=0
     wait "$child" || code=$?
   done

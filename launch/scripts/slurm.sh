@@ -32,6 +32,7 @@ stopped=""
 # shellcheck disable=SC2329 # called by trap
 stop() {
   stopped=1
+  signalled=1
   # to all processes of the step, and not to this shell: each saves its part and ends
   scancel --signal=TERM "$SLURM_JOB_ID"
 }
@@ -39,9 +40,9 @@ trap stop USR1 TERM
 
 srun --kill-on-bad-exit=1 jamflow train "$@" &
 step=$!
-code=0
-wait "$step" || code=$?
-while kill -0 "$step" 2>/dev/null; do # a signal ended the waiting, not the step
+signalled=1
+while [ -n "$signalled" ]; do # a signal ends the waiting, not the step: its code is asked for again, also when it has ended meanwhile
+  signalled=""
   code=0
   wait "$step" || code=$?
 done

@@ -82,7 +82,7 @@ SLURM = {"SLURM_JOB_ID": "5000", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_GPUS_ON_
 def slurm_tools(tools, srun):
     tools.tool("scontrol", 'if [ "$1" = show ]; then printf "n1\\nn2\\n"; fi')
     tools.tool("srun", srun)
-    tools.tool("scancel", f'kill -TERM "$(cat {tools.folder}/step)"')
+    tools.tool("scancel", f'kill -TERM "$(cat {tools.folder}/step)"; sleep 0.5')  # the step is over before scancel is
 
 
 @pytest.mark.parametrize("code, again", [(0, False), (3, False), (2, False), (137, True), (LOST, True)])
