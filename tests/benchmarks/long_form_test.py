@@ -68,3 +68,15 @@ def test_the_steps_into_and_out_of_a_fade_are_its_own():
         steps.add(np.array(piece, float)[:, None])
     assert steps.kept["fades"][1].tolist() == [3, 0, 0] and steps.kept["elsewhere"][1].tolist() == [6, 0]
     assert steps.summary()["fades"][-1] == 3 and steps.summary()["elsewhere"][-1] == 6
+
+
+def test_windows_are_compared_in_the_frames_that_both_have_made():
+    """Two frames each: three windows that agree, three that are shifted by 1 against one another, and 9 from seam to seam."""
+    for shift in (0.0, 1.0):
+        overlap = long_form.Overlap(fade=2)
+        overlap.add(np.array([[0.0], [0], [5], [7]]), None)
+        for at, fresh in ((5, 14), (14, 23), (23, 32)):
+            known = np.array([True, False, False, False, False])
+            overlap.add(np.array([0, at, at + 2, fresh, fresh + 2.0])[:, None] + shift * np.array([0, 1, 1, 0, 0])[:, None], known)
+        found = overlap.summary()
+        np.testing.assert_allclose([found["first"], found["last"]], shift / (9 + shift))

@@ -66,11 +66,8 @@ def test_finite_windows_of_audio_stay_in_bands(streams, monkeypatch):
 
 
 def test_joint_attention_in_bfloat16_equals_the_oracle(agree_jointly):
-    agree_jointly(SMALL, atol=2**-7, dtype=jnp.bfloat16, width=64)
+    agree_jointly(SMALL, atol=1e-2, dtype=jnp.bfloat16, width=64)
 
 
-def test_bfloat16_keeps_float32_logits(streams, agree):
-    """Logits around 10, where bfloat16 has steps of 1/16."""
-    audio, motion = ((10 * q, k, v) for q, k, v in streams(240, width=64))
-    args = jax.tree.map(lambda x: x.astype(jnp.bfloat16), (audio, motion))
-    agree([lambda a, m, to=to: to.joint_attention(a, m, WindowConfig()) for to in (SMALL, attention)], args, atol=2**-7)
+def test_bfloat16_keeps_float32_logits(agree_with_float32_logits):
+    agree_with_float32_logits(SMALL)
