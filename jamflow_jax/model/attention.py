@@ -69,28 +69,12 @@ def seen(x: Array, mask: Array | None, otherwise: float) -> Array:
     return x if mask is None else jnp.where(mask, x, otherwise)
 
 
-@jax.custom_vjp
 def exponentials(x: Array, highest: Array, mask: Array | None = None) -> Array:
     """e^(x - highest), 0 where the mask is off or `x` is LOWEST.
 
-    `highest`, the largest that is seen, is taken as a constant, which the quotient of a softmax allows.
-
-    The backward pass is given nothing but the result. Left to itself it would keep x, the mask and the exponentials once before and
-    once after the mask as well: four arrays of all rows times all keys in every layer, which cost more time than they take to make.
+    `highest` is the largest that is seen; no gradient may hang on it, which the quotient of a softmax allows.
     """
     return jnp.exp(seen(x, mask, LOWEST) - jnp.where(highest > LOWEST, highest, 0.0))
-
-
-def _exponentials_fwd(x, highest, mask=None):
-    weights = exponentials(x, highest, mask)
-    return weights, weights
-
-
-def _exponentials_bwd(weights, gradient):
-    return weights * gradient, None, None
-
-
-exponentials.defvjp(_exponentials_fwd, _exponentials_bwd)
 
 
 def self_attention(
