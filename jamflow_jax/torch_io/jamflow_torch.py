@@ -169,13 +169,16 @@ def rotate(x_BTHK, table, heads):
     return torch.cat([(x * table[0] + turned * table[1]).to(x_BTHK.dtype), x_BTHK[:, :, x.shape[2] :]], 2)
 
 
-def attend(q_BTHK, k_BSHK, v_BSHK, mask_bTS=None):
-    """Softmax attention, scale 1/sqrt(K). A row past an example's end may see no key: it then sees all, as nobody reads it and a
-    NaN would spread."""
+def attend(q_BTHK, k_BSHK, v_BSHK, mask_b1TS=None):
+    """Softmax attention, scale 1/sqrt(K)."""
     q, k, v = (part.transpose(1, 2) for part in (q_BTHK, k_BSHK, v_BSHK))
-    if mask_bTS is not None:
-        mask_bTS = (mask_bTS | ~mask_bTS.any(-1, keepdim=True))[:, None]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask_bTS).transpose(1, 2)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask_b1TS).transpose(1, 2)
+
+
+def for_all_heads(mask_bTS):
+    """A mask as `attend` takes it. A row past an example's end may see no key: it then sees all, as nobody reads it and a NaN would
+    spread."""
+    return None if mask_bTS is None else (mask_bTS | ~mask_bTS.any(-1, keepdim=True))[:, None]
 
 
 def window_ticks(window):
@@ -436,7 +439,7 @@ class JamFlow(nn.Module):
         if motion is not None:
             live["motion"] = self.motion, *self.motion.embed(motion, length_B, None if audio is None else audio.x_BTF.shape[1])
         x = {name: parts[1] for name, parts in live.items()}
-        alone = {name: both(own, valid) for name, (_, _, _, _, valid, own) in live.items()}
+        alone = {name: for_all_heads(both(own, valid)) for name, (_, _, _, _, valid, own) in live.items()}
         if len(live) == 2:
             masks = self.joint_masks(
                 live["audio"][4], live["motion"][4], x["audio"].shape[1], x["motion"].shape[1],
@@ -454,7 +457,7 @@ class JamFlow(nn.Module):
         return v.get("audio"), v.get("motion")
 
     def joint_masks(self, valid_a, valid_m, frames_a, frames_m, joint_audio_B, joint_motion_B, device):
-        """Keys that the rows of a joint layer see, own ones first: audio [B, T, T + M], motion [B, M, M + T]."""
+        """Keys that the rows of a joint layer see, own ones first: audio [B, 1, T, T + M], motion [B, 1, M, M + T]."""
         w = self.windows
         own_a, own_m = band(frames_a, MEL_TICKS, w["audio_audio"], device), band(frames_m, MOTION_TICKS, w["motion_motion"], device)
         cross_a = cross_band(frames_a, frames_m, w["audio_motion"], device)
@@ -471,7 +474,7 @@ class JamFlow(nn.Module):
                 own = own if self.keep_when_alone else own | ~joint_B[:, None, None]
             own, cross = both(own, valid), both(cross, valid_other)
             batch = max(len(own), len(cross))
-            masks[name] = torch.cat([own.expand(batch, -1, -1), cross.expand(batch, -1, -1)], -1)
+            masks[name] = for_all_heads(torch.cat([own.expand(batch, -1, -1), cross.expand(batch, -1, -1)], -1))
         return masks
 
     def runs_alone(self, stream):
