@@ -10,8 +10,8 @@ Each length runs in a process of its own; sound and motion are written as they c
   of the other (this seam's frames and those of the seam before): in the first and in the last frame of the fade, 0 is the same.
 
 Ends with exit code 1 if a step of a fade is larger than every step elsewhere; if the first frames of the fades agree no better than
-strangers' (by less than three standard errors over the seams): what a window was told of the one before did nothing; or if memory
-grew by more than 5 % from the shortest to the longest.
+strangers' (by less than three standard errors over 30 seams or more): what a window was told of the one before did nothing; or if
+memory grew by more than 5 % from the shortest to the longest.
 
 A model trained on short clips wants a window as short as they: the quickstart's, --window 6.
 """
@@ -36,6 +36,8 @@ TEXT = (
     "one after the other, far away. she counted them and walked on. there was bread on the table and the window stood open. "
 )
 GROWTH = 1.05
+LEAST_PIECES = 5  # four seams, three of them with a seam before
+ENOUGH = 30  # seams, to say that windows know nothing of each other
 
 
 class Steps:
@@ -84,7 +86,7 @@ class Overlap:
         nearer = strangers[:, 0] - same[:, 0]
         first, last = (same.mean(0) / strangers.mean(0))[[0, -1]]
         error = nearer.std(ddof=1) / len(nearer) ** 0.5
-        return {"first": float(first), "last": float(last), "nearer": float(nearer.mean() / max(error, 1e-9))}
+        return {"first": float(first), "last": float(last), "nearer": float(nearer.mean() / max(error, 1e-9)), "seams": len(nearer)}
 
 
 class Seams:
@@ -116,7 +118,7 @@ def faults(steps: dict[str, list[float]], overlap: dict[str, float] | None) -> l
     """What is wrong with a stream's seams."""
     (*_, fades), (*_, elsewhere) = steps["fades"], steps["elsewhere"]
     found = [f"a step of {fades:.3g} in a fade, none above {elsewhere:.3g} elsewhere"] if fades > elsewhere else []
-    if overlap and overlap["nearer"] < 3:
+    if overlap and overlap["seams"] >= ENOUGH and overlap["nearer"] < 3:
         found.append(f"windows agree no better than strangers where the second begins ({overlap['nearer']:.1f} standard errors)")
     return found
 
@@ -141,6 +143,9 @@ def measure(o: argparse.Namespace, minutes: float) -> dict:
     length = round(minutes * 60 * SAMPLE_RATE / HOP)
     text = text[: round(len(text) * length / spoken_duration(text))]
     texts = split(text, len(text) * window_frames(o.window) // (2 * length))
+    if len(texts) < LEAST_PIECES:
+        sys.exit(f"--minutes {minutes:g}: {len(texts)} pieces; seams are measured over {LEAST_PIECES} or more: "
+                 f"make it longer, or --window shorter than {o.window:g}")  # fmt: skip
     pieces = long.Pieces.of_texts(length, [model.tokenizer.encode(part) for part in texts], [len(part) for part in texts])
     request = Request(length, text_ids=model.tokenizer.encode(text[:1]), seed=1)
     seams, sound = Seams(), Steps(windows.FADE * HOP, thin=256)
@@ -185,7 +190,10 @@ def main(argv: list[str]) -> int:
     peaks, wrong = [], []
     for minutes in sorted(map(float, o.minutes.split(","))):
         words = [sys.executable, "-m", "benchmarks.long_form", *argv, "--measure", str(minutes)]
-        found = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+        done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            return done.returncode
+        found = json.loads(done.stdout.splitlines()[-1])
         peaks.append(found["peak"])
         for name, steps in found["steps"].items():
             overlap = found["overlaps"].get(name)
@@ -196,7 +204,8 @@ def main(argv: list[str]) -> int:
             wrong += [f"{minutes:g} minutes, {name}: {fault}" for fault in faults(steps, overlap)]
     if peaks[-1] > GROWTH * peaks[0]:
         wrong.append(f"memory grew from {peaks[0]:.0f} to {peaks[-1]:.0f} MiB")
-    print("\n".join(wrong))
+    for fault in wrong:
+        print(fault)
     return int(bool(wrong))
 
 

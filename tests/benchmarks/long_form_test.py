@@ -11,7 +11,7 @@ from jamflow_jax.model import AudioConfig, JamFlowConfig, MotionConfig
 from jamflow_jax.timeline import motion_frames
 
 CONFIG = JamFlowConfig(AudioConfig(mel_dim=20, text_vocab=9), MotionConfig(mouth_dim=20, rest_dim=1))
-PIECES, LENGTH = 20, 3_000
+PIECES, LENGTH = 40, 6_000
 
 
 def follows(rng, start, frames):
