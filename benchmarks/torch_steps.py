@@ -15,7 +15,7 @@ from benchmarks.f5tts_check import stand_ins
 from jamflow_jax.config import to_dict
 from jamflow_jax.model import AudioConfig, AudioDiT, JamFlowConfig
 from jamflow_jax.torch_io import verify
-from jamflow_jax.torch_io.export import TABLES, state_dict
+from jamflow_jax.torch_io.export import state_dict, streams_state_dict
 from jamflow_jax.torch_io.names import audio_names
 
 Steps = dict[str, Callable[[], None]]
@@ -79,10 +79,7 @@ def twin(config: JamFlowConfig, params: Any, batch: dict[str, np.ndarray], compi
 
     place, _ = device()
     model = jamflow_torch.JamFlow({"model": json.loads(json.dumps(to_dict(config))), "streams": ["audio", "motion"]})
-    state = {}
-    for stream, (names, _) in TABLES.items():
-        state |= state_dict(names(getattr(config, stream)), params[stream], f"{stream}.")
-    model.load_state_dict(_tensors(state))
+    model.load_state_dict(_tensors(streams_state_dict(config, params)))
     inputs = verify.random_inputs(config, ("audio", "motion"), np.random.default_rng(3))
     expected, found = verify.jax_velocities(config, params, inputs), verify.torch_velocities(model, inputs)
     difference = max(float(np.abs(found[name] - v).max() / np.std(v)) for name, v in expected.items())

@@ -29,6 +29,7 @@ import numpy as np
 
 from benchmarks import torch_steps
 from jamflow_jax.model import AudioConfig, JamFlowConfig, MotionConfig
+from jamflow_jax.model.backends import BACKENDS
 from jamflow_jax.parallel.mesh import make_mesh, put_batch
 from jamflow_jax.timeline import motion_frames
 from jamflow_jax.train.config import OptimConfig, RunConfig
@@ -130,9 +131,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in {"depth": 22, "batch": 2, "frames": 480, "threads": 2, "rounds": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--remat", default="none", help="ours: none, attention, dots, full")
+    parser.add_argument("--remat", choices=("none", "attention", "dots", "full"), default="none", help="ours")
     parser.add_argument("--unrolled", action="store_true", help="ours: layer after layer, `model.audio.scan=False`")
-    parser.add_argument("--attention", default="banded", help="ours: a name of model/backends.py")
+    parser.add_argument("--attention", choices=tuple(BACKENDS), default="banded", help="ours")
     parser.add_argument("--joint", action="store_true", help="speech and motion, against our own twin in PyTorch")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of our step's computation")
     parser.add_argument("--compile", action="store_true", help="PyTorch's model also through torch.compile, a third step")
@@ -148,9 +149,8 @@ def main() -> None:
         torch.set_num_threads(o.threads)
     form = "unrolled" if o.unrolled else "scan"
     config = run_config(o)
-    streams, batch = ("audio",), random_batch(o.batch, o.frames)
-    if o.joint:
-        streams, batch = ("audio", "motion"), random_batch(o.batch, o.frames, mouth=MOUTH, rest=REST)
+    streams, dims = (("audio", "motion"), (MOUTH, REST)) if o.joint else (("audio",), (0, 1))
+    batch = random_batch(o.batch, o.frames, mouth=dims[0], rest=dims[1])
     params = random_params(config)
     runs, flops = products(o.batch * o.frames, o.dtype, with_torch)
     multiply = {f"multiplying, {name}": run for name, run in runs.items()}

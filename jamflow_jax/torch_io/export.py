@@ -76,10 +76,7 @@ def write(
     shutil.copyfile(_TWIN, folder / _TWIN.name)
 
     def save(kind):
-        tensors = {}
-        for stream, tree in params.items():
-            tensors |= state_dict(TABLES[stream][0](getattr(config, stream)), tree, f"{stream}.", DTYPES[kind])
-        save_file(tensors, folder / "model.safetensors", _metadata(licence, tokenizer))
+        save_file(streams_state_dict(config, params, DTYPES[kind]), folder / "model.safetensors", _metadata(licence, tokenizer))
 
     checked = verify.model(folder, config, params, save, dtype)
     reread = load(folder)[1]
@@ -169,6 +166,14 @@ def state_dict(names, params: Any, prefix: str, dtype: np.dtype = np.float32) ->
                 most, limit = np.abs(tensor).max(), float(ml_dtypes.finfo(dtype).max)
                 raise InputError(f"{prefix}{key} holds values up to {most:.3g}, and {np.dtype(dtype).name} ends at {limit:g}")
     assert not left, f"no PyTorch name for {sorted(left)}"
+    return tensors
+
+
+def streams_state_dict(config: JamFlowConfig, params: Mapping[str, Any], dtype: np.dtype = np.float32) -> dict[str, np.ndarray]:
+    """`state_dict` of every stream in `params`, as `jamflow_torch.JamFlow` names them."""
+    tensors = {}
+    for stream, tree in params.items():
+        tensors |= state_dict(TABLES[stream][0](getattr(config, stream)), tree, f"{stream}.", dtype)
     return tensors
 
 

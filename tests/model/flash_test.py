@@ -66,7 +66,7 @@ def test_finite_windows_of_audio_stay_in_bands(streams, monkeypatch):
 
 
 def test_joint_attention_in_bfloat16_equals_the_oracle(agree_jointly):
-    agree_jointly(SMALL, atol=1e-2, dtype=jnp.bfloat16, width=64)
+    agree_jointly(SMALL, atol=2e-2, norm=1e-2, dtype=jnp.bfloat16, width=64)
 
 
 def test_bfloat16_keeps_float32_logits(agree_with_float32_logits):

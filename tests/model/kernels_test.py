@@ -61,7 +61,7 @@ def test_each_device_of_a_mesh_runs_splash_attention_on_its_own_examples_and_hea
 
 @pytest.mark.skipif(not ON_A_GPU, reason="cuDNN's kernel needs an NVIDIA GPU")
 def test_cudnn_attention_equals_the_oracle_in_every_case(agree_jointly):
-    agree_jointly(BACKENDS["cudnn"], atol=1e-2, dtype=jnp.bfloat16, width=64)
+    agree_jointly(BACKENDS["cudnn"], atol=2e-2, norm=1e-2, dtype=jnp.bfloat16, width=64)
 
 
 @pytest.mark.skipif(not ON_A_GPU, reason="cuDNN's kernel needs an NVIDIA GPU")
@@ -71,7 +71,7 @@ def test_cudnn_attention_of_speech_alone_equals_the_oracle(streams, agree, lengt
     qkv = tuple(x.astype(jnp.bfloat16) for x in streams(187, width=64)[0])
     agree([
         lambda *qkv, to=to: to.self_attention(qkv, valid, None, MEL_TICKS) for to in (BACKENDS["cudnn"], attention)
-    ], qkv, atol=1e-2)  # fmt: skip
+    ], qkv, atol=2e-2, norm=1e-2)  # fmt: skip
 
 
 @pytest.mark.skipif(ON_A_GPU, reason="this device can")
